@@ -1,0 +1,169 @@
+"""The promise of an engine: it keeps documents and index entries durable.
+
+An engine knows documents by their id (text) and content (text), and index entries by an index
+number and an order-preserving key (bytes). It knows no validators, no transactions' logic and no
+clock. It is read at two places: its `head`, which is the last durable commit, and a `Batch`,
+which is the head plus what was applied to the batch so far.
+
+Reads and writes are coroutines, so that an engine may wait for a network. A local engine never
+does: its coroutines run to their end without suspending, and the in-line executor relies on it
+(`Engine.local`). Only `Batch.commit` waits.
+
+Threads: everything here is called from the thread of the event loop, but for the methods of a
+`Snapshot`, which may be used from one other thread at a time.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias
+
+Timestamp: TypeAlias = int
+"""A place in the order of commits: unique, growing, also across restarts (nanoseconds)."""
+
+IndexNumber: TypeAlias = int
+"""What an engine knows an index by. Numbers are never used twice."""
+
+BY_ID: Final[IndexNumber] = 0
+"""The index that every document is in, its key the id's own text (ASCII). Kept by the engine
+itself: no write names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One document before and after a commit, with the index entries that go and come.
+
+    `before is None` inserts, `after is None` deletes, `before == after` changes entries only
+    (an index that is being built). Every key ends in the document's id, so keys are unique.
+    """
+
+    id: str
+    before: str | None
+    after: str | None
+    removed: Sequence[tuple[IndexNumber, bytes]]
+    added: Sequence[tuple[IndexNumber, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """All that one transaction changed. Applied whole or not at all."""
+
+    ts: Timestamp
+    writes: Sequence[Write]
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One commit as the log remembers it: each written document's content before it."""
+
+    ts: Timestamp
+    before: Sequence[tuple[str, str | None]]
+
+
+class Reader(Protocol):
+    """Documents and index entries as of one moment."""
+
+    async def get(self, id: str, /) -> str | None:
+        """The content of the document `id`, or None."""
+
+    async def scan(
+        self,
+        index: IndexNumber,
+        lower: bytes,
+        upper: bytes | None,
+        /,
+        *,
+        reverse: bool,
+        limit: int,
+    ) -> list[tuple[bytes, str]]:
+        """The first `limit` entries with `lower <= key < upper`, with the content of each one's
+        document, in key order (`reverse`: from the greatest). `upper=None` is no upper bound."""
+
+
+class Snapshot(Reader, Protocol):
+    """A reader of its own that stays at `ts` until closed, usable from another thread."""
+
+    @property
+    def ts(self) -> Timestamp: ...
+
+    def close(self) -> None:
+        """Let go of the moment. Safe to call twice."""
+
+
+class Batch(Reader, Protocol):
+    """Commits on their way to the disk. At most one batch is open at a time.
+
+    Reads see the head and everything applied so far.
+    """
+
+    def apply(self, commit: Commit, /) -> None:
+        """Add one commit. Timestamps arrive in increasing order, above the engine's `ts`.
+
+        Raises:
+            StorageFullError: the disk is full. The batch can only be rolled back.
+            StorageError: the store failed. The batch can only be rolled back.
+        """
+
+    def drop_index(self, index: IndexNumber, /) -> None:
+        """Remove every entry of `index`."""
+
+    async def commit(self) -> None:
+        """Make everything applied durable; then, and not before, `Engine.head` shows it.
+
+        Waits for the disk without holding the event loop.
+
+        Raises:
+            StorageFullError: nothing was made durable; the next batch may succeed.
+            StorageError: what was made durable is unknown; the engine refuses all further
+                batches until it is opened anew.
+        """
+
+    def rollback(self) -> None:
+        """Forget the batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatistics:
+    """What an engine can say of itself. Sizes in bytes."""
+
+    name: str
+    documents: int
+    file_size: int
+    log_entries: int
+
+
+class Engine(Protocol):
+    """A store that is open."""
+
+    @property
+    def local(self) -> bool:
+        """Whether reads and `apply` never suspend."""
+
+    @property
+    def ts(self) -> Timestamp:
+        """The last durable commit; 0 when there is none."""
+
+    @property
+    def head(self) -> Reader:
+        """The state as of `ts`. Always the same object; it moves only when a batch commits."""
+
+    def snapshot(self) -> Snapshot:
+        """A reader that stays at the present `ts`."""
+
+    async def begin(self) -> Batch:
+        """Open the next batch.
+
+        Raises:
+            StorageError: the engine failed earlier and must be opened anew.
+        """
+
+    async def read_log(self, after: Timestamp, /, *, limit: int) -> list[LogEntry]:
+        """The first `limit` commits later than `after` that the log still remembers."""
+
+    async def trim_log(self, before: Timestamp, /) -> None:
+        """Let the log forget commits earlier than `before`. May do a part; call it again later.
+        Never called while a batch is open."""
+
+    def statistics(self) -> EngineStatistics: ...
+
+    async def close(self) -> None:
+        """Flush and let go of the files. Safe to call twice."""
