@@ -1,0 +1,1 @@
+"""App code: registered, given a context, run."""
