@@ -5,9 +5,10 @@ number and an order-preserving key (bytes). It knows no validators, no transacti
 clock. It is read at two places: its `head`, which is the last durable commit, and a `Batch`,
 which is the head plus what was applied to the batch so far.
 
-Reads and writes are coroutines, so that an engine may wait for a network. A local engine never
-does: its coroutines run to their end without suspending, and the in-line executor relies on it
-(`Engine.local`). Only `Batch.commit` waits.
+Reads are coroutines, so that an engine may wait for a network. A local engine never does: `get`,
+`scan` and `read_log` run to their end without suspending, and the in-line executor relies on it
+(`Engine.local`). What waits on every engine: `Batch.commit`, `Engine.trim_log` and
+`Engine.close`, for the disk; and, rarely, `Engine.begin` and `Engine.snapshot`.
 
 Threads: everything here is called from the thread of the event loop, but for the methods of a
 `Snapshot`, which may be used from one other thread at a time.
@@ -59,6 +60,17 @@ class LogEntry:
     before: Sequence[tuple[str, str | None]]
 
 
+@dataclass(frozen=True, slots=True)
+class TableView:
+    """A user's table as a tool outside sees it: the documents with `lower_id <= id < upper_id`,
+    the named top-level `fields` as columns."""
+
+    name: str
+    lower_id: str
+    upper_id: str
+    fields: Sequence[str] = ()
+
+
 class Reader(Protocol):
     """Documents and index entries as of one moment."""
 
@@ -92,7 +104,8 @@ class Snapshot(Reader, Protocol):
 class Batch(Reader, Protocol):
     """Commits on their way to the disk. At most one batch is open at a time.
 
-    Reads see the head and everything applied so far.
+    Reads see the head and everything applied so far. A batch ends with `commit`, whatever its
+    outcome, or with `rollback`, and is not used after that.
     """
 
     def apply(self, commit: Commit, /) -> None:
@@ -104,12 +117,13 @@ class Batch(Reader, Protocol):
         """
 
     def drop_index(self, index: IndexNumber, /) -> None:
-        """Remove every entry of `index`."""
+        """Remove every entry of `index`, now and for good: none is ever added to it again."""
 
     async def commit(self) -> None:
         """Make everything applied durable; then, and not before, `Engine.head` shows it.
 
-        Waits for the disk without holding the event loop.
+        Waits for the disk without holding the event loop. Cancelling the wait does not cancel
+        the commit. A batch to which nothing was applied does not touch the disk.
 
         Raises:
             StorageFullError: nothing was made durable; the next batch may succeed.
@@ -118,12 +132,12 @@ class Batch(Reader, Protocol):
         """
 
     def rollback(self) -> None:
-        """Forget the batch."""
+        """Forget the batch. Does nothing once the batch has ended, or while it commits."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineStatistics:
-    """What an engine can say of itself. Sizes in bytes."""
+    """What an engine can say of itself, as of its `ts`. Sizes in bytes."""
 
     name: str
     documents: int
@@ -146,11 +160,14 @@ class Engine(Protocol):
     def head(self) -> Reader:
         """The state as of `ts`. Always the same object; it moves only when a batch commits."""
 
-    def snapshot(self) -> Snapshot:
-        """A reader that stays at the present `ts`."""
+    async def snapshot(self) -> Snapshot:
+        """A reader that stays at the `ts` of the moment this returns.
+
+        Waits for the commit that is on its way to the disk, if there is one.
+        """
 
     async def begin(self) -> Batch:
-        """Open the next batch.
+        """Open the next batch. Waits, rarely, for the engine to tidy up behind earlier ones.
 
         Raises:
             StorageError: the engine failed earlier and must be opened anew.
@@ -160,8 +177,12 @@ class Engine(Protocol):
         """The first `limit` commits later than `after` that the log still remembers."""
 
     async def trim_log(self, before: Timestamp, /) -> None:
-        """Let the log forget commits earlier than `before`. May do a part; call it again later.
-        Never called while a batch is open."""
+        """Let the log forget commits earlier than `before`, but never the last one. May do a
+        part; call it again later. Never called while a batch is open."""
+
+    def set_views(self, views: Sequence[TableView], /) -> None:
+        """Show exactly these tables to tools outside, where the store has a way to. Durable on
+        return; views that are there already cost nothing. Never called while a batch is open."""
 
     def statistics(self) -> EngineStatistics: ...
 
