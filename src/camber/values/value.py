@@ -160,7 +160,10 @@ def measure(value: object) -> int:
 def glance(value: object) -> tuple[int, bool] | None:
     """What `survey` returns, or None where it would raise."""
     try:
-        found = _sum((value,), 0, NESTING_MAX)
+        if isinstance(value, (dict, list, tuple)):
+            found = _sum_inside(value, NESTING_MAX)
+        else:
+            found = _sum((value,), 0, 0)
     except (_OddError, UnicodeEncodeError):
         return None
     return found if found[0] <= VALUE_SIZE_MAX else None
@@ -183,20 +186,20 @@ def check_document(fields: Mapping[str, object]) -> tuple[int, bool]:
     return found if found[0] <= DOCUMENT_SIZE_MAX else _explain(fields, _DOCUMENT_LIMITS)
 
 
-def _sum(values: Iterable[object], size: int, room: int) -> tuple[int, bool]:
+def _sum(values: Iterable[Any], size: int, room: int) -> tuple[int, bool]:
     """`size` and the sizes of `values`, in which `room` more levels may nest; whether plain."""
     plain = True
     for value in values:
         kind = type(value)
         if kind is str:
             # Lone surrogates end here, with a UnicodeEncodeError.
-            size += 2 + (len(value) if value.isascii() else len(value.encode()))  # type: ignore[attr-defined]
+            size += 2 + len(value if value.isascii() else value.encode())
         elif kind is float:
             size += 9
-            if value - value != 0.0:  # type: ignore[operator]  # NaN or infinite
+            if value - value != 0.0:  # NaN or infinite
                 plain = False
         elif kind is int:
-            if not -INTEGER_MAX <= value <= INTEGER_MAX:  # type: ignore[operator]
+            if not -INTEGER_MAX <= value <= INTEGER_MAX:
                 raise _OddError
             size += 9
         elif value is None or kind is bool:
@@ -330,7 +333,7 @@ def _too_large(size: int, limits: _Limits) -> InvalidValueError:
 
 def _explain_at(value: object, path: str, level: int, limits: _Limits) -> int:
     """The size of `value`, unless it has a flaw to raise."""
-    if isinstance(value, (Mapping, list, tuple)) and level > limits.nesting:
+    if isinstance(value, (dict, list, tuple)) and level > limits.nesting:
         noun = limits.noun
         raise _refused(
             f"{noun} is too nested (nested {level} levels deep > maximum nesting {limits.nesting})",
@@ -345,7 +348,7 @@ def _explain_at(value: object, path: str, level: int, limits: _Limits) -> int:
     except UnicodeEncodeError:
         raise _refused("String is not valid Unicode: it has a lone surrogate", path) from None
     except _OddError:
-        raise _refused(_scalar_flaw(value), path) from None
+        raise _foreign(value, path) from None
 
 
 def _explain_object(fields: dict[Any, Any], path: str, level: int, limits: _Limits) -> int:
@@ -394,15 +397,18 @@ _ADVICE: Final = {
 }
 
 
-def _scalar_flaw(value: object) -> str:
+def _foreign(value: object, path: str) -> InvalidValueError:
+    place = "" if path == "$" else f" at {path}"
     if type(value) is int:
-        return (
-            f"Integer {_show_integer(value)} is outside the range of a float64 "
-            "(-2^53 to 2^53). Use `Int64` for 64-bit integers"
+        return InvalidValueError(
+            f"Integer {_show_integer(value)}{place} is outside the range of a float64 "
+            "(-2^53 to 2^53). Use `Int64` for 64-bit integers."
         )
     kind = type(value).__name__
     advice = _ADVICE.get(kind, "use None, bool, int, float, Int64, str, bytes, list or dict")
-    return f"{kind} {_show_foreign(value)} is not a supported value; {advice};"
+    return InvalidValueError(
+        f"{kind} {_show_foreign(value)}{place} is not a supported value: {advice}"
+    )
 
 
 # Order and equality.
@@ -435,7 +441,7 @@ def compare(a: object, b: object) -> int:
         x, y = bytes(x), bytes(y)
     elif rank in (_UNDEFINED, _NULL):
         return 0
-    return (x > y) - (x < y)
+    return int(x > y) - int(x < y)
 
 
 def equal(a: object, b: object) -> bool:
@@ -474,7 +480,7 @@ def _rank(value: object) -> int:
     for kind in (str, float, dict, list, tuple):
         if isinstance(value, kind):
             return _RANKS[kind]
-    raise _refused(_scalar_flaw(value), "$")
+    raise _foreign(value, "$")
 
 
 def _total_order(number: float) -> tuple[float, int]:
@@ -582,8 +588,10 @@ def _pieces(value: object, room: int) -> Iterable[str]:
 
 
 def _show_scalar(value: object) -> str:
-    if value is None or isinstance(value, (bool, Undefined)):
-        return {None: "null", True: "true", False: "false"}.get(value, "undefined")  # type: ignore[call-overload, no-any-return]
+    if value is None or value is UNDEFINED:
+        return "null" if value is None else "undefined"
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, Int64):
         return f"{value}n"
     if isinstance(value, str):
