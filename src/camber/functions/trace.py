@@ -1,0 +1,64 @@
+"""Where in the app an error came from: its traceback, without the frames that are not the app's.
+
+Code of ours and of libraries is left out, so that what remains are lines an author can change.
+"""
+
+import linecache
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from traceback import walk_tb
+
+from camber.functions.frames import ROOT_KEY
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One line of the app that was running. `file` is as the author knows it."""
+
+    file: str
+    line: int
+    function: str
+    source: str
+
+    def __str__(self) -> str:
+        """`    at send (convex/messages.py:12)`, as clients and the log show it."""
+        return f"    at {self.function} ({self.file}:{self.line})"
+
+
+def app_frames(error: BaseException) -> list[Frame]:
+    """The frames of app code in the traceback of `error`, innermost first."""
+    frames = list(_frames(error))
+    frames.reverse()
+    return frames
+
+
+def _frames(error: BaseException) -> Iterator[Frame]:
+    for frame, line in walk_tb(error.__traceback__):
+        root = frame.f_builtins.get(ROOT_KEY)
+        if root is not None:
+            path = frame.f_code.co_filename
+            function = frame.f_code.co_qualname.replace("<locals>.", "")
+            yield Frame(shown_file(root, path), line, function, source_line(path, line))
+
+
+def shown_file(root: str | os.PathLike[str], path: str | os.PathLike[str]) -> str:
+    """`path` as the author knows it: from the functions folder's own name on."""
+    return os.path.relpath(path, os.path.dirname(os.path.abspath(root)))
+
+
+def source_line(path: str, line: int) -> str:
+    """The text of a line without its indentation; empty when the file is gone."""
+    linecache.checkcache(path)
+    return linecache.getline(path, line).strip()
+
+
+def cause(error: BaseException) -> str:
+    """`error` in one line, such as `NameError: name 'x' is not defined`; never raises."""
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception:
+        return f"{name} (its message cannot be shown)"
+    first = text.strip().partition("\n")[0]
+    return f"{name}: {first}" if first else name
