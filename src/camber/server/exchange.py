@@ -55,8 +55,9 @@ class Exchange(ABC):
     query: str
     """What follows the `?`, as sent; empty when there is none."""
 
-    headers: list[tuple[str, str]]
-    """Names in lower case, values decoded as latin-1, in order, duplicates kept."""
+    headers: HeaderList
+    """Names in lower case, values decoded as latin-1, in order, duplicates kept. Not to be
+    changed: requests with equal heads share it."""
 
     host: str
     """The `Host` header or, when the target is absolute, its host. May carry a port."""
@@ -106,7 +107,7 @@ class Exchange(ABC):
     @property
     @abstractmethod
     def disconnected(self) -> asyncio.Future[None]:
-        """Done once the client has gone away before its answer was complete. Made when asked for."""
+        """Done once the client went away before its answer was complete. Made when asked for."""
 
     @property
     @abstractmethod
