@@ -16,7 +16,7 @@ from importlib.util import spec_from_file_location
 from itertools import count
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from camber.errors import LoadError
 from camber.functions.determinism import app_builtins
@@ -25,6 +25,8 @@ from camber.functions.registry import Module, Registry, register
 from camber.functions.router import HttpRouter
 from camber.functions.trace import Frame, app_frames, cause, shown_file
 from camber.values.schema import SchemaDefinition
+
+T = TypeVar("T")
 
 SKIPPED_FOLDERS: Final = frozenset({"__pycache__", "_generated", "node_modules"})
 RESERVED_FOLDERS: Final = frozenset({"_deps", "_system"})
@@ -77,7 +79,7 @@ def load_app(folder: str | os.PathLike[str], *, builtins: Builtins = app_builtin
         paths = _module_paths(root)
         for path in paths:
             _execute(finder, path)
-        modules = [_module(package, path) for path in finder.finished]
+        modules = finder.finished
         functions = register(modules, str(root))
         registry = Registry(functions, _router(modules, root), _schema(modules, root))
     except BaseException:
@@ -137,8 +139,8 @@ class _Finder(MetaPathFinder):
         self.package = package
         self.root = root
         self.builtins = builtins
-        # The paths of the modules, in the order in which they were executed to their end.
-        self.finished: list[str] = []
+        # In the order in which they were executed to their end.
+        self.finished: list[Module] = []
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         package, *parts = fullname.split(".")
@@ -147,7 +149,7 @@ class _Finder(MetaPathFinder):
         base = os.path.join(self.root, *parts)
         for file, folder in ((os.path.join(base, "__init__.py"), True), (f"{base}.py", False)):
             if os.path.isfile(file):
-                loader = _Loader(fullname, file, self, "/".join(parts))
+                loader = _Loader(fullname, file, self)
                 search = [base] if folder else None
                 return spec_from_file_location(
                     fullname, file, loader=loader, submodule_search_locations=search
@@ -162,10 +164,9 @@ class _Finder(MetaPathFinder):
 class _Loader(SourceFileLoader):
     """Executes one module, with the builtins of its app."""
 
-    def __init__(self, name: str, file: str, finder: _Finder, module_path: str) -> None:
+    def __init__(self, name: str, file: str, finder: _Finder) -> None:
         super().__init__(name, file)
         self._finder = finder
-        self._module_path = module_path
 
     def get_code(self, fullname: str) -> CodeType:
         """The file compiled as it is now; bytecode on disk is neither read nor written."""
@@ -182,7 +183,8 @@ class _Loader(SourceFileLoader):
             # `lib.py` beside `lib/`: the module's own imports stay relative to its folder.
             module.__path__ = [folder]
         exec(self.get_code(module.__name__), module.__dict__)
-        self._finder.finished.append(self._module_path)
+        path = os.path.relpath(self.path, self._finder.root).removesuffix(".py")
+        self._finder.finished.append(Module(path, module.__name__, vars(module)))
 
 
 def _execute(finder: _Finder, path: str) -> None:
@@ -192,11 +194,6 @@ def _execute(finder: _Finder, path: str) -> None:
         raise
     except (Exception, SystemExit) as error:
         raise _load_error(error, finder, path) from error
-
-
-def _module(package: str, path: str) -> Module:
-    name = f"{package}.{path.replace('/', '.')}" if path else package
-    return Module(path, name, vars(sys.modules[name]))
 
 
 # What goes wrong.
@@ -236,9 +233,9 @@ def _error(
 
 def _cleaned(text: str, finder: _Finder) -> str:
     """`text` in the author's words: without our package name and absolute paths."""
-    return text.replace(f"{finder.package}.", "").replace(
-        str(finder.root), shown_file(finder.root, finder.root)
-    )
+    folder = finder.root.name
+    text = text.replace(f"{finder.package}.", "").replace(finder.package, folder)
+    return text.replace(str(finder.root), folder)
 
 
 def _import_cure(error: BaseException, root: Path) -> str:
@@ -265,8 +262,8 @@ def _schema(modules: list[Module], root: Path) -> SchemaDefinition | None:
 
 
 def _special(
-    modules: list[Module], root: Path, path: str, kind: type[Any], noun: str, maker: str
-) -> Any:
+    modules: list[Module], root: Path, path: str, kind: type[T], noun: str, maker: str
+) -> T | None:
     """What `path`.py defines under its own name, or as `default`; None without that module."""
     names = next((module.names for module in modules if module.path == path), None)
     if names is None:
@@ -274,7 +271,8 @@ def _special(
     file = f"{root.name}/{path}.py"
     for name in (path, "default"):
         if name in names:
-            if not isinstance(names[name], kind):
+            found = names[name]
+            if not isinstance(found, kind):
                 raise LoadError(f"`{name}` of `{file}` is not a {noun}.", file=file)
-            return names[name]
+            return found
     raise LoadError(f"`{file}` must define `{path}`, a {noun}: `{path} = {maker}`.", file=file)

@@ -119,6 +119,8 @@ def _exports(modules: list[Module], root: str) -> Iterator[tuple[str, AnyFunctio
             if id(function) not in named and function.name is not None:
                 name = function.name
             named.add(id(function))
+            if module.path.rpartition("/")[2] == "__init__":
+                raise _error(function, f"No path leads to {name}: move it to a module.", root)
             problem = function_problem(name)
             if problem is not None:
                 raise _error(
@@ -154,7 +156,8 @@ def _complete(function: AnyFunction, path: str, root: str) -> None:
             function.body, args=function.args, returns=function.returns, skip=1
         )
     except Exception as error:
-        raise _error(function, f"{path}: {cause(error)}", root) from error
+        what = str(error) if isinstance(error, LoadError) else cause(error)
+        raise _error(function, what, root) from error
     function.register(path, signature)
 
 
