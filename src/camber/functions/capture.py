@@ -109,12 +109,20 @@ class CaptureHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         capture = self._find()
         if capture is None:
+            self._fall_back(record)
             return
         try:
             text = self.format(record)
         except Exception as error:
             text = f"{record.msg!r} (this log record cannot be formatted: {type(error).__name__})"
         capture.add(_level(record.levelno), text)
+
+    def _fall_back(self, record: logging.LogRecord) -> None:
+        """Do what `logging` does where nobody set it up, which our presence prevents."""
+        last = logging.lastResort
+        alone = logging.getLogger().handlers == [self]
+        if alone and last is not None and record.levelno >= last.level:
+            last.handle(record)
 
 
 def _level(number: int) -> Level:
@@ -128,11 +136,17 @@ def _level(number: int) -> Level:
 
 
 def install(find: Callable[[], LogCapture | None]) -> CaptureHandler:
-    """Put a `CaptureHandler` on the root logger, once, and return the one that is there."""
+    """Put a `CaptureHandler` on the root logger, once, and return the one that is there.
+
+    A root logger at its default level, WARNING, is set to INFO: app authors who log something
+    want to see it.
+    """
     root = logging.getLogger()
     for handler in root.handlers:
         if isinstance(handler, CaptureHandler):
             return handler
     handler = CaptureHandler(find)
     root.addHandler(handler)
+    if root.level == logging.WARNING:
+        root.setLevel(logging.INFO)
     return handler

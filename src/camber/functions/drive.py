@@ -212,7 +212,6 @@ class BodyLoop:
     def _wake(self, _future: object = None) -> None:
         self._woken = True
 
-    @calls_bodies
     def _turn(self) -> None:
         context, callback, args = self.ready.popleft()
         try:
@@ -276,6 +275,7 @@ class BodyHandle:
     def __init__(self, callback: Callable[..., object]) -> None:
         self._callback: Callable[..., object] | None = callback
 
+    @calls_bodies
     def __call__(self, *args: Any) -> None:
         if self._callback is not None:
             self._callback(*args)

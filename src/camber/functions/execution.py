@@ -47,11 +47,11 @@ class Execution:
     """
 
     __slots__ = (
+        "_log",
         "_random",
         "clock_read",
         "env_reader",
         "environment",
-        "log",
         "now_ns",
         "owner",
         "path",
@@ -76,7 +76,6 @@ class Execution:
         self.now_ns = now_ns
         self.seed = seed
         self.request_id = request_id
-        self.log = log if log is not None else LogCapture()
         self.env_reader = env_reader
         self.owner = owner
         # Whether the body looked at the time, or drew a number: a cached result that depends
@@ -85,6 +84,15 @@ class Execution:
         self.random_read = False
         # The stream is made when first drawn from: seeding costs more than most bodies do.
         self._random: Random | None = None
+        self._log = log
+
+    @property
+    def log(self) -> LogCapture:
+        """Takes the log lines."""
+        log = self._log
+        if log is None:
+            log = self._log = LogCapture()
+        return log
 
     def read_clock(self) -> int:
         """The time, in nanoseconds since the Unix epoch, always the same. Notes the reading."""

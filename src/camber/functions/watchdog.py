@@ -1,0 +1,461 @@
+"""The watchdog: stops a body that runs too long, or takes too much memory, and spares the rest.
+
+A run is one body, or one step of an endpoint's task, on one thread. To enter one is to put it in
+a slot; a thread of the watchdog's looks at the slots some twenty times a second and interrupts
+what is over its limit, between two bytecodes of app code, with an `OverrunInterrupt`. That is no
+`Exception`, so that `except Exception` does not eat it; code that eats it anyway is interrupted
+again and again.
+
+How the interrupt gets into the thread:
+
+* Into the main thread by a signal. Python runs the handler there between two bytecodes, and the
+  handler sees the frame it interrupts: only in app code does it raise, in code of ours it lets
+  the moment pass and another signal comes soon. So no transaction of ours is ever torn in the
+  middle, and nothing can arrive late: with the run out of its slot, the handler does nothing.
+  The same signal also comes from a timer of the system that counts used processor time, because
+  C code that keeps the interpreter lock (a regular expression that runs wild) stops our thread
+  too, but looks for signals itself.
+* Into other threads by `PyThreadState_SetAsyncExc`, which raises wherever the thread is by then.
+  The thread is looked at first, and `call` catches what comes late.
+
+C code that neither looks for signals nor gives up the interpreter lock (`sum(range(10**12))`)
+cannot be stopped from within the process.
+"""
+
+import ctypes
+import resource
+import signal
+import sys
+import threading
+import time
+import types
+from collections.abc import Callable, Coroutine, Generator
+from threading import get_ident
+from types import FrameType
+from typing import Any, Final, TypeVar
+
+from camber.errors import OverrunError
+from camber.functions.execution import Execution
+from camber.functions.frames import app_frame, calls_bodies, site
+
+A = TypeVar("A")
+T = TypeVar("T")
+
+TICK_SECONDS: Final = 0.05
+# How soon an overdue run is tried again, after it was met in code of ours.
+RETRY_SECONDS: Final = 0.002
+# Ticks without a run, until the thread lies down and waits to be woken.
+IDLE_TICKS: Final = 40
+MEMORY_BYTES: Final = 512 << 20
+CEILING_BYTES: Final = 2 << 30
+# Nothing else uses it; the timer of used processor time sends it.
+SIGNAL: Final = signal.SIGVTALRM
+
+_MAIN: Final = threading.main_thread().ident or 0
+_PAGE_BYTES: Final = resource.getpagesize()
+
+# Bound at import, before an app could see other functions under these names.
+_now = time.perf_counter
+
+
+class OverrunInterrupt(BaseException):
+    """Raised inside app code that is over its limit. Not an `Exception`: it is not to be caught."""
+
+
+class Run:
+    """One stay of a thread in app code. Made by `enter`, which sets what has no default."""
+
+    # Defaults of the class, not set for each run: one is made for every call of a function.
+    execution: Execution | None
+    limit_seconds: float
+    thread: int
+    # The run on the same thread that this one is inside of.
+    outer: "Run | None"
+    # When the watchdog first saw it; None until then, as most runs are never seen.
+    started: float | None = None
+    # Why it has to stop, in words for the app's author; None as long as it may go on.
+    overrun: str | None = None
+    # File and line of the app's code that was interrupted.
+    place: str | None = None
+    # Not interrupted before that moment, so that what `finally` blocks do has a chance.
+    again_at = 0.0
+    # Whether an interrupt may be on its way to the thread (not used for the main thread).
+    pending = False
+    # What the process had in memory when the run was first looked at; 0 until then.
+    rss_began = 0
+
+    def error(self) -> OverrunError:
+        """What to report, once `overrun` is set."""
+        assert self.overrun is not None, "the run was not stopped"
+        place = "" if self.place is None else f" It was stopped at {self.place}."
+        return OverrunError(f"{self.overrun}.{place}")
+
+
+class Watchdog:
+    """Guards the runs of all threads of a process.
+
+    Args:
+        memory_bytes: how much the process may grow while one run lasts.
+        tick_seconds: how often runs are looked at.
+    """
+
+    def __init__(
+        self, *, memory_bytes: int = MEMORY_BYTES, tick_seconds: float = TICK_SECONDS
+    ) -> None:
+        self.memory_bytes = memory_bytes
+        self.tick_seconds = tick_seconds
+        # The innermost run of each thread, or None. Each entry is written by its thread only.
+        self._runs: dict[int, Run | None] = {}
+        # Set by every `enter`, cleared by every tick.
+        self._entered = False
+        # Whether the thread waits for `_woken`, instead of ticking.
+        self._idle = True
+        self._woken = threading.Event()
+        self._stopping = False
+        # Held while an interrupt is sent to another thread than the main one.
+        self._sending = threading.Lock()
+        # The thread that is interrupted by signals; None when no handler could be installed.
+        self._main: int | None = None
+        self._rss_last = _resident_bytes()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start watching. From the main thread, or its runs are interrupted less safely."""
+        assert self._thread is None, "a watchdog starts once"
+        if get_ident() == _MAIN:
+            signal.signal(SIGNAL, _on_signal)
+        self._main = _MAIN if signal.getsignal(SIGNAL) is _on_signal else None
+        _watchdogs.append(self)
+        self._thread = threading.Thread(target=self._watch, name="camber-watchdog", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching, and wait until the thread has ended."""
+        if self._thread is None:
+            return
+        self._stopping = True
+        self._woken.set()
+        self._thread.join()
+        self._thread = None
+        _watchdogs.remove(self)
+        _set_timer()
+
+    # The hot path.
+
+    def enter(self, execution: Execution | None, limit_seconds: float) -> Run:
+        """Begin a run on this thread; a `leave` must follow, in a `finally`.
+
+        On the main thread nothing escapes after `leave`. On others an `OverrunInterrupt` may
+        come out of the `finally` itself, just before `leave`: use `call` there.
+        """
+        thread = get_ident()
+        runs = self._runs
+        run = Run()
+        run.execution = execution
+        run.limit_seconds = limit_seconds
+        run.thread = thread
+        run.outer = runs.get(thread)
+        runs[thread] = run
+        self._entered = True
+        if self._idle:
+            self._wake()
+        return run
+
+    def leave(self, run: Run) -> None:
+        """End a run. Harmless when it has ended already."""
+        self._runs[run.thread] = run.outer
+        if run.pending:
+            self._clear(run)
+
+    @calls_bodies
+    def call(
+        self,
+        execution: Execution | None,
+        limit_seconds: float,
+        function: Callable[[A], T],
+        argument: A,
+    ) -> T:
+        """`function(argument)` as one run, on any thread.
+
+        Raises:
+            OverrunError: it was stopped, even if it ate the interrupt.
+            Exception: what the function raised.
+        """
+        thread = get_ident()
+        runs = self._runs
+        run = Run()
+        run.execution = execution
+        run.limit_seconds = limit_seconds
+        run.thread = thread
+        run.outer = runs.get(thread)
+        try:
+            try:
+                runs[thread] = run
+                self._entered = True
+                if self._idle:
+                    self._wake()
+                result = function(argument)
+            finally:
+                self.leave(run)
+        except BaseException as error:
+            # Once more, as an interrupt may have come just before the first line of `leave`.
+            self.leave(run)
+            if run.overrun is None:
+                raise
+            raise run.error() from error
+        if run.overrun is not None:
+            raise run.error()
+        return result
+
+    @calls_bodies
+    @types.coroutine
+    def steps(
+        self,
+        execution: Execution | None,
+        limit_seconds: float,
+        coroutine: Coroutine[Any, Any, T],
+    ) -> Generator[Any, Any, T]:
+        """`await` a coroutine, each of whose steps, from one suspension to the next, is a run.
+
+        Raises:
+            OverrunError: a step was stopped.
+            Exception: what the coroutine raised.
+        """
+        thread = get_ident()
+        runs = self._runs
+        run = Run()
+        run.execution = execution
+        run.limit_seconds = limit_seconds
+        run.thread = thread
+        resume: Callable[[Any], Any] = coroutine.send
+        argument: Any = None
+        while True:
+            try:
+                try:
+                    run.outer = runs.get(thread)
+                    run.started = None
+                    run.rss_began = 0
+                    runs[thread] = run
+                    self._entered = True
+                    if self._idle:
+                        self._wake()
+                    awaited = resume(argument)
+                finally:
+                    self.leave(run)
+            except StopIteration as end:
+                if run.overrun is not None:
+                    raise run.error() from None
+                result: T = end.value
+                return result
+            except BaseException as error:
+                self.leave(run)
+                if run.overrun is None:
+                    raise
+                raise run.error() from error
+            if run.overrun is not None:
+                # It ate the interrupt and waits for something now: told again, as an error.
+                resume, argument = coroutine.throw, run.error()
+                run.overrun = None
+                continue
+            try:
+                argument = yield awaited
+                resume = coroutine.send
+            except BaseException as error:
+                resume, argument = coroutine.throw, error
+
+    def _wake(self) -> None:
+        self._idle = False
+        # Here and not in the thread: the run that begins may never let it have the lock.
+        _set_timer()
+        self._woken.set()
+
+    def _clear(self, run: Run) -> None:
+        """Take back an interrupt that may be on its way to this thread, or let it pass."""
+        try:
+            with self._sending:
+                _set_async_exception(run.thread, None)
+        except OverrunInterrupt:
+            pass
+        run.pending = False
+
+    # The thread.
+
+    def _watch(self) -> None:
+        quiet_ticks = 0
+        while True:
+            self._woken.clear()
+            if self._stopping:
+                return
+            if quiet_ticks >= IDLE_TICKS:
+                self._wait_for_work()
+            delay = self._tick()
+            quiet_ticks = 0 if self._entered else quiet_ticks + 1
+            self._entered = False
+            self._woken.wait(delay)
+
+    def _wait_for_work(self) -> None:
+        self._idle = True
+        _set_timer()
+        # A run that was entered before it could see `_idle` is seen here.
+        if not self._entered:
+            self._woken.wait()
+        self._idle = False
+        _set_timer()
+
+    def _tick(self) -> float:
+        """Look at all runs once. Returns the seconds until the next look."""
+        rss = _resident_bytes()
+        delay = self.tick_seconds
+        for run in list(self._runs.values()):
+            if run is None:
+                continue
+            self._entered = True
+            # The last look was before the run began: what grew since then, grew in it.
+            run.rss_began = run.rss_began or self._rss_last
+            if rss - run.rss_began > self.memory_bytes and run.overrun is None:
+                run.overrun = memory_text(self.memory_bytes)
+            delay = min(delay, self._look_at(run))
+        self._rss_last = rss
+        return delay
+
+    def _look_at(self, run: Run) -> float:
+        """Interrupt `run` if it has to stop. Returns the seconds until it wants another look."""
+        now = _now()
+        if not _overdue(run, now):
+            return _seconds_left(run, now)
+        if now < run.again_at:
+            return run.again_at - now
+        if run.thread == self._main:
+            signal.pthread_kill(run.thread, SIGNAL)
+        else:
+            self._interrupt_thread(run)
+        return RETRY_SECONDS
+
+    def _interrupt_thread(self, run: Run) -> None:
+        with self._sending:
+            # Announced before the last look at the slot: either this sees that the run has
+            # ended, or `leave` sees that an interrupt may come, and takes it back.
+            run.pending = True
+            if self._runs.get(run.thread) is not run:
+                return
+            app = app_frame(sys._current_frames().get(run.thread))
+            if app is None:
+                return
+            _note_interrupt(run, app)
+            _set_async_exception(run.thread, OverrunInterrupt)
+
+    def _interrupt_main(self, frame: FrameType | None) -> None:
+        """Raise if the main thread's run has to stop and `frame` is of the app."""
+        run = self._runs.get(_MAIN)
+        if run is None:
+            return
+        now = _now()
+        if not _overdue(run, now) or now < run.again_at:
+            return
+        app = app_frame(frame)
+        if app is not None:
+            _note_interrupt(run, app)
+            raise OverrunInterrupt
+
+
+def _overdue(run: Run, now: float) -> bool:
+    """Whether this run, or one it is inside of, has to stop."""
+    overdue = False
+    each: Run | None = run
+    while each is not None:
+        if each.started is None:
+            each.started = now
+        elif each.overrun is None and now - each.started >= each.limit_seconds:
+            each.overrun = time_text(each.limit_seconds)
+        overdue = overdue or each.overrun is not None
+        each = each.outer
+    return overdue
+
+
+def _seconds_left(run: Run, now: float) -> float:
+    started = now if run.started is None else run.started
+    return max(started + run.limit_seconds - now, RETRY_SECONDS)
+
+
+def _note_interrupt(run: Run, app: FrameType) -> None:
+    run.again_at = _now() + TICK_SECONDS
+    each: Run | None = run
+    while each is not None:
+        if each.overrun is not None and each.place is None:
+            each.place = site(app)
+        each = each.outer
+
+
+def time_text(limit_seconds: float) -> str:
+    """What a run is told that took too long."""
+    return f"Function execution timed out (maximum duration: {limit_seconds:g}s)"
+
+
+def memory_text(limit_bytes: int) -> str:
+    """What a run is told that took too much memory."""
+    return f"Function execution ran out of memory (maximum memory usage: {limit_bytes >> 20} MB)"
+
+
+# The watchdogs of this process that run. Several do so only in tests.
+_watchdogs: Final[list[Watchdog]] = []
+
+
+def _on_signal(_number: int, frame: FrameType | None) -> None:
+    for watchdog in _watchdogs:
+        watchdog._interrupt_main(frame)
+
+
+def _set_timer() -> None:
+    """Let the timer of used processor time tick while a watchdog is awake, and only then."""
+    # Without our handler the signal would end the process.
+    if signal.getsignal(SIGNAL) is _on_signal:
+        awake = any(not watchdog._idle for watchdog in _watchdogs)
+        seconds = TICK_SECONDS if awake else 0.0
+        signal.setitimer(signal.ITIMER_VIRTUAL, seconds, seconds)
+
+
+def _set_async_exception(thread: int, exception: type[BaseException] | None) -> None:
+    """Raise `exception` in `thread` at its next check; None takes back what is not yet raised."""
+    argument = None if exception is None else ctypes.py_object(exception)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), argument)
+
+
+def _memory_pages() -> tuple[int, int]:
+    """Virtual and resident size of this process, in pages; zeros where nobody tells."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            virtual, resident = file.read().split()[:2]
+    except OSError:
+        return 0, 0
+    return int(virtual), int(resident)
+
+
+def _resident_bytes() -> int:
+    return _memory_pages()[1] * _PAGE_BYTES
+
+
+def install_memory_ceiling(growth_bytes: int = CEILING_BYTES) -> int | None:
+    """Let the process's address space grow by `growth_bytes` at most; returns the ceiling.
+
+    An allocation beyond it fails at once, with `MemoryError` in the body that asked for it. Without
+    a ceiling the system grants it, and ends the whole server when the pages are touched. Address
+    space is not memory: thread stacks and mapped files count in full, so leave room.
+
+    Only the soft limit is set. Child processes inherit it: `lift_memory_ceiling` there. Returns
+    None where the size of the process cannot be told.
+    """
+    virtual = _memory_pages()[0] * _PAGE_BYTES
+    if virtual == 0:
+        return None
+    ceiling = virtual + growth_bytes
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard != resource.RLIM_INFINITY:
+        ceiling = min(ceiling, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (ceiling, hard))
+    return ceiling
+
+
+def lift_memory_ceiling() -> None:
+    """Undo `install_memory_ceiling` in this process."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
