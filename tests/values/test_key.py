@@ -38,7 +38,7 @@ components: Any = values | st.just(UNDEFINED)
 
 
 def order(a: Any, b: Any) -> int:
-    return (a > b) - (a < b)
+    return int(a > b) - int(a < b)
 
 
 @given(components, components)
@@ -119,7 +119,7 @@ def test_the_vectors_of_the_format(value: Any, hexadecimal: str) -> None:
 
 
 def test_a_mixed_index_is_in_the_order_of_the_types() -> None:
-    ordered = [UNDEFINED, None, Int64(5), -0.0, 0.0, 1.0, True, "a", b"", [], {}]
+    ordered: list[Any] = [UNDEFINED, None, Int64(5), -0.0, 0.0, 1.0, True, "a", b"", [], {}]
     assert [encode(value) for value in ordered] == sorted(encode(value) for value in ordered)
 
 
