@@ -1,15 +1,15 @@
 """What `bench/micro.py` measures: many operations in one call, and the same call without them."""
 
-from camber import ConvexError, Id, MutationCtx, QueryCtx, mutation, query
+from camber import ConvexError, MutationCtx, QueryCtx, mutation, query
 
 
 @query
-async def some_ids(ctx: QueryCtx, count: int) -> list[Id["messages"]]:
+async def some_ids(ctx: QueryCtx, count: int) -> list[str]:
     return [message["_id"] for message in await ctx.db.query("messages").take(count)]
 
 
 @query
-async def point_reads(ctx: QueryCtx, ids: list[Id["messages"]], rounds: int, salt: int) -> int:
+async def point_reads(ctx: QueryCtx, ids: list[str], rounds: int, salt: int) -> int:
     """Get each document of `ids`, `rounds` times; answers how many were found."""
     found = 0
     for _ in range(rounds):
