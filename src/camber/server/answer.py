@@ -87,15 +87,32 @@ def encode_length(length: int) -> bytes:
     return b"content-length: %d\r\n\r\n" % length
 
 
+def checked(headers: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    """The headers as ASGI takes them. Raises as `encode_head`."""
+    return [
+        (name.lower().encode("ascii"), _encode_value(name, value))
+        for name, value in headers
+        if not _is_of_transport(name)
+    ]
+
+
 def _encode_line(name: str, value: str) -> bytes:
+    if _is_of_transport(name):
+        return b""
+    return name.encode("ascii") + b": " + _encode_value(name, value) + b"\r\n"
+
+
+def _is_of_transport(name: str) -> bool:
     if _NAME.fullmatch(name) is None:
         raise InvalidArgumentError(f"Not a header name: {name!a}")
+    return name.lower() in _TRANSPORT_OWNS
+
+
+def _encode_value(name: str, value: str) -> bytes:
     if "\r" in value or "\n" in value or "\0" in value:
         raise InvalidArgumentError(f"A line break or NUL in the value of the header {name}")
-    if name.lower() in _TRANSPORT_OWNS:
-        return b""
     try:
-        return f"{name}: {value}\r\n".encode("latin-1")
+        return value.encode("latin-1")
     except UnicodeEncodeError:
         raise InvalidArgumentError(
             f"A character beyond latin-1 in the value of the header {name}"

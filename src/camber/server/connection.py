@@ -15,10 +15,16 @@ from camber.errors import RequestError
 from camber.server import answer
 from camber.server.chunked import ChunkedDecoder
 from camber.server.exchange import Application
-from camber.server.failure import log_failure
+from camber.server.failure import log_failure, settle
 from camber.server.limits import Limits
 from camber.server.request_body import RequestBody
-from camber.server.request_head import read_fields, read_start_line, refuse_early
+from camber.server.request_head import (
+    known_fields,
+    known_line,
+    read_fields,
+    read_start_line,
+    refuse_early,
+)
 from camber.server.socket_exchange import SocketExchange
 
 # What the next byte of input belongs to.
@@ -208,8 +214,8 @@ class Connection(asyncio.Protocol):
             return False
         line_end = data.find(b"\r\n")
         try:
-            start = read_start_line(data[:line_end])
-            fields = read_fields(data[line_end + 2 : end])
+            start = known_line(data[:line_end])
+            fields = known_fields(data[line_end + 2 : end])
         except RequestError:
             return False
         if not fields.is_plain or not start.minor or start.host is not None:
@@ -425,11 +431,10 @@ class Connection(asyncio.Protocol):
         try:
             awaitable = self._application(exchange)
         except Exception as error:
-            self._settle(exchange, error)
+            settle(exchange, error)
             return
         if awaitable is None:
-            if not exchange.is_done:
-                self._settle(exchange, None)
+            settle(exchange, None)
         else:
             task = self._loop.create_task(self._run(exchange, awaitable))
             self.port.own(task)
@@ -441,30 +446,12 @@ class Connection(asyncio.Protocol):
             await awaitable
         except asyncio.CancelledError as error:
             if not exchange.is_gone and not exchange.is_done:
-                self._settle(exchange, error)
+                settle(exchange, error)
             raise
         except Exception as error:
-            self._settle(exchange, error)
+            settle(exchange, error)
         else:
-            if not exchange.is_done:
-                self._settle(exchange, None)
-
-    def _settle(self, exchange: SocketExchange, error: BaseException | None) -> None:
-        """The application is done with `exchange`, and not as it should be."""
-        if exchange.is_gone and (
-            error is None or isinstance(error, ConnectionError | RequestError)
-        ):
-            return
-        if isinstance(error, RequestError) and not exchange.is_answered:
-            told = error
-        else:
-            log_failure(f"{exchange.method} {exchange.path}", error)
-            told = answer.hidden_error()
-        if not exchange.is_answered:
-            headers = answer.error_headers(told.status)
-            exchange.respond(told.status, headers, answer.error_body(told))
-        elif not exchange.is_done:
-            exchange.abort()
+            settle(exchange, None)
 
     def _go_on(self) -> None:
         """After an answer that somebody else's turn ended with: the next requests, if any."""

@@ -35,6 +35,7 @@ class Exchange(ABC):
         "has_body",
         "headers",
         "host",
+        "is_gone",
         "method",
         "path",
         "query",
@@ -79,6 +80,9 @@ class Exchange(ABC):
 
     # ---- the connection ----
 
+    is_gone: bool
+    """Whether the client went away before its answer was complete."""
+
     @property
     @abstractmethod
     def scheme(self) -> str:
@@ -113,6 +117,11 @@ class Exchange(ABC):
     @abstractmethod
     def is_answered(self) -> bool:
         """Whether `respond` or `start` was called: from then on no other answer is possible."""
+
+    @property
+    @abstractmethod
+    def is_done(self) -> bool:
+        """Whether the answer is complete, or was given up."""
 
     # ---- reading ----
 

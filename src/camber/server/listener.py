@@ -16,6 +16,7 @@ from camber.server.connection import Connection
 from camber.server.exchange import Application
 from camber.server.failure import log_failure
 from camber.server.limits import Limits
+from camber.server.request_head import REMEMBERED_BYTES
 
 __all__ = ["Limits", "Listener", "ListenerStatistics", "listen"]
 
@@ -75,7 +76,10 @@ class Listener:
         self.number = 0
         self.date_line = b""
         self.small_head_bytes = min(
-            limits.target_bytes, limits.header_bytes, limits.header_count * _HEADER_BYTES_MIN
+            REMEMBERED_BYTES,
+            limits.target_bytes,
+            limits.header_bytes,
+            limits.header_count * _HEADER_BYTES_MIN,
         )
         self._set_deadlines(0.0)
         self.requests = 0

@@ -22,37 +22,15 @@ METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """What reaches an application. Other known methods are answered 405, unknown ones 501."""
 
 _OTHER_METHODS: Final = frozenset(
-    [
-        "CONNECT",
-        "TRACE",
-        "PROPFIND",
-        "PROPPATCH",
-        "MKCOL",
-        "COPY",
-        "MOVE",
-        "LOCK",
-        "UNLOCK",
-        "SEARCH",
-        "REPORT",
-        "LINK",
-        "UNLINK",
-        "PURGE",
-        "BIND",
-        "REBIND",
-        "UNBIND",
-        "ACL",
-        "MERGE",
-        "NOTIFY",
-        "SUBSCRIBE",
-        "UNSUBSCRIBE",
-        "MKCALENDAR",
-        "MKACTIVITY",
-        "QUERY",
-    ]
-)
+    (
+        "ACL", "BIND", "CONNECT", "COPY", "LINK", "LOCK", "MERGE", "MKACTIVITY", "MKCALENDAR",
+        "MKCOL", "MOVE", "NOTIFY", "PROPFIND", "PROPPATCH", "PURGE", "QUERY", "REBIND", "REPORT",
+        "SEARCH", "SUBSCRIBE", "TRACE", "UNBIND", "UNLINK", "UNLOCK", "UNSUBSCRIBE",
+    )
+)  # fmt: skip
 
-# Longer heads are not remembered, so that memory stays bounded: 1024 entries of 1 KiB.
-_REMEMBERED_BYTES: Final = 1024
+REMEMBERED_BYTES: Final = 1024
+"""Longer lines and blocks are not remembered, so that memory stays bounded."""
 
 _LINE: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ([!-~]+) HTTP/([0-9]\.[0-9])")
 _ABSOLUTE: Final = re.compile(r"https?://([^/?]*)(/[^?]*)?(\?.*)?", re.IGNORECASE)
@@ -99,7 +77,7 @@ def read_start_line(line: bytes) -> StartLine:
     Raises:
         RequestError: 400, 405, 501 or 505.
     """
-    return _known_line(line) if len(line) <= _REMEMBERED_BYTES else _judge_line(line)
+    return known_line(line) if len(line) <= REMEMBERED_BYTES else _judge_line(line)
 
 
 def read_fields(block: bytes) -> Fields:
@@ -108,7 +86,7 @@ def read_fields(block: bytes) -> Fields:
     Raises:
         RequestError: 400, 417 or 501.
     """
-    return _known_fields(block) if len(block) <= _REMEMBERED_BYTES else _judge_fields(block)
+    return known_fields(block) if len(block) <= REMEMBERED_BYTES else _judge_fields(block)
 
 
 def refuse_early(part: bytes) -> None:
@@ -146,7 +124,7 @@ def _judge_line(line: bytes) -> StartLine:
     method, target, version = match.groups()
     if version not in ("1.1", "1.0"):
         raise RequestError(505, "HttpVersionNotSupported", "This port speaks HTTP/1.1.")
-    _check_method(method)
+    check_method(method)
     host = None
     if target[0] != "/":
         host, target = _shorten(method, target)
@@ -156,7 +134,8 @@ def _judge_line(line: bytes) -> StartLine:
     return StartLine(method, target, path, query, host, int(version[2]))
 
 
-def _check_method(method: str) -> None:
+def check_method(method: str) -> None:
+    """Raises RequestError, 405 or 501, for what never reaches an application."""
     if method in METHODS:
         return
     if method in _OTHER_METHODS:
@@ -185,7 +164,15 @@ def _check_host(host: str) -> None:
 def _judge_fields(block: bytes) -> Fields:
     _judge_by_llhttp(block)
     lines = block.decode("latin-1").split("\r\n")[:-2]
-    headers = tuple([_split(line) for line in lines])
+    return judge_headers(tuple([_split(line) for line in lines]))
+
+
+def judge_headers(headers: tuple[tuple[str, str], ...]) -> Fields:
+    """Judge header lines that are taken apart already; names in lower case.
+
+    Raises:
+        RequestError: 400, 417 or 501.
+    """
     values: dict[str, list[str]] = {}
     for name, value in headers:
         values.setdefault(name, []).append(value)
@@ -272,5 +259,8 @@ def _expects_continue(values: dict[str, list[str]]) -> bool:
     return True
 
 
-_known_line = lru_cache(1024)(_judge_line)
-_known_fields = lru_cache(1024)(_judge_fields)
+known_line = lru_cache(1024)(_judge_line)
+"""`read_start_line` for at most REMEMBERED_BYTES, without the call around it."""
+
+known_fields = lru_cache(1024)(_judge_fields)
+"""`read_fields` for at most REMEMBERED_BYTES, without the call around it."""

@@ -84,7 +84,6 @@ class SocketExchange(Exchange):
         "_minor",
         "_stage",
         "body",
-        "is_gone",
     )
 
     def __init__(
@@ -151,7 +150,6 @@ class SocketExchange(Exchange):
 
     @property
     def is_done(self) -> bool:
-        """Whether the answer is complete."""
         return self._stage == DONE
 
     @property
@@ -239,7 +237,9 @@ class SocketExchange(Exchange):
     # ---- answering ----
 
     def respond(self, status: int, headers: HeaderList, body: bytes) -> None:
-        head = self._open_answer(status, headers)
+        if self._stage != OPEN:
+            raise _answered_already()
+        head = answer.encode_head(status, headers)
         self._stage = DONE
         carrier = self._carrier
         transport = carrier.transport
@@ -259,7 +259,9 @@ class SocketExchange(Exchange):
         carrier.answered(stays)
 
     async def start(self, status: int, headers: HeaderList, *, length: int | None = None) -> None:
-        head = self._open_answer(status, headers)
+        if self._stage != OPEN:
+            raise _answered_already()
+        head = answer.encode_head(status, headers)
         self._stage = STARTED
         has_body = self.method != "HEAD" and status not in answer.NO_BODY
         self._left = length if has_body else _NOTHING
@@ -316,11 +318,6 @@ class SocketExchange(Exchange):
         self._stage = DONE
         return self._carrier.release()
 
-    def _open_answer(self, status: int, headers: HeaderList) -> bytes:
-        if self._stage != OPEN:
-            raise InvalidArgumentError("The request was answered already.")
-        return answer.encode_head(status, headers)
-
     def _stays(self) -> bool:
         """Whether the connection can be used again after this answer."""
         body = self.body
@@ -352,3 +349,7 @@ class SocketExchange(Exchange):
             self.abort()
             raise InvalidArgumentError("More was sent than the length that was announced.")
         self._left -= len(chunk)
+
+
+def _answered_already() -> InvalidArgumentError:
+    return InvalidArgumentError("The request was answered already.")
