@@ -32,6 +32,7 @@ from camber.storage.sqlite_checkpoints import Checkpoints
 from camber.storage.sqlite_file import (
     PAGE_SIZE,
     FileLock,
+    opening_error,
     prepare,
     size_on_disk,
     translate,
@@ -76,7 +77,7 @@ async def open_sqlite(
         StorageLockedError: another process has the database open.
         StorageFormatError: not a database of Camber's, or one of another format version.
         StorageCorruptError: the file is damaged.
-        StorageFullError: there is no room for a new database.
+        StorageFullError: there is no room for the files that belong to it.
         StorageError: the file cannot be read.
     """
     lock = FileLock.take(path)
@@ -97,7 +98,7 @@ async def open_sqlite(
         return SqliteEngine(path, lock, writer, checkpoints)
     except apsw.Error as error:
         lock.release()
-        raise translate(error, path) from error
+        raise opening_error(error, path) from error
     except BaseException:
         lock.release()
         raise

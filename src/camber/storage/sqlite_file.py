@@ -9,6 +9,7 @@ in the same process.
 import errno
 import fcntl
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from typing import Final
 import apsw
 
 from camber.errors import (
+    CamberError,
     ConfigError,
     StorageCorruptError,
     StorageError,
@@ -34,6 +36,11 @@ PAGE_SIZE: Final = 4096
 
 _HEADER_SIZE: Final = 100
 _MAGIC: Final = b"SQLite format 3\0"
+
+# What the operating system says when a file may not grow. SQLite calls only the first "full".
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+_ROOM_TO_OPEN: Final = 256 * 1024
 
 _SCHEMA: Final = """
 CREATE TABLE _camber_documents (
@@ -95,11 +102,9 @@ class FileLock:
         try:
             descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise ConfigError(_folder_trouble(path.parent, error)) from error
+            raise _folder_trouble(path.parent, error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         except BlockingIOError as error:
             holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
@@ -108,7 +113,10 @@ class FileLock:
             ) from error
         except OSError as error:
             os.close(descriptor)
-            raise ConfigError(_folder_trouble(path.parent, error)) from error
+            raise _folder_trouble(path.parent, error) from error
+        # For people only. Of one length, so that a full disk does not get in the way twice.
+        with suppress(OSError):
+            os.pwrite(descriptor, b"%-19d\n" % os.getpid(), 0)
         return cls(descriptor)
 
     def release(self) -> None:
@@ -123,7 +131,7 @@ def prepare(path: Path) -> None:
     """See to it that there is a database at `path` that this release can open.
 
     Raises:
-        ConfigError: the folder cannot be written to.
+        ConfigError: the folder is missing, or cannot be written to.
         StorageFormatError: a file that is not ours, or of another format version.
         StorageCorruptError: a file whose end is missing, or a log without its database.
         StorageFullError: there is no room for a new database.
@@ -134,13 +142,28 @@ def prepare(path: Path) -> None:
         else:
             _create(path)
     except OSError as error:
-        raise ConfigError(_folder_trouble(path.parent, error)) from error
+        raise _folder_trouble(path.parent, error) from error
 
 
-def _folder_trouble(folder: Path, error: OSError) -> str:
+def _folder_trouble(folder: Path, error: OSError) -> CamberError:
+    if error.errno in NO_ROOM:
+        return StorageFullError(f"There is no room left in the folder {folder}.")
     if error.errno == errno.ENOENT:
-        return f"The folder {folder} does not exist."
-    return f"Cannot keep a database in the folder {folder}: {error.strerror}."
+        return ConfigError(f"The folder {folder} does not exist.")
+    return ConfigError(f"Cannot keep a database in the folder {folder}: {error.strerror}.")
+
+
+def opening_error(error: apsw.Error, path: Path) -> Exception:
+    """What to raise for `error`, which kept the database `path` from being opened.
+
+    SQLite has to make two small files then, and calls a full disk many things.
+    """
+    status = os.statvfs(path.parent)
+    if isinstance(error, apsw.IOError | apsw.CantOpenError | apsw.FullError) and (
+        status.f_bavail * status.f_frsize < _ROOM_TO_OPEN
+    ):
+        return StorageFullError(f"There is no room left to open {path}.")
+    return translate(error, path)
 
 
 def _check_header(path: Path) -> None:
@@ -183,7 +206,7 @@ def _create(path: Path) -> None:
     try:
         _write_schema(draft)
     except apsw.Error as error:
-        raise translate(error, path) from error
+        raise opening_error(error, path) from error
     draft.rename(path)
     _sync_folder(path.parent)
 

@@ -4,7 +4,6 @@ A transaction is opened, filled and ended by the batch above; here is what each 
 and how a step that fails is told from a store that has failed.
 """
 
-import errno
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ import apsw
 
 from camber.errors import StorageFullError
 from camber.storage.engine import Commit, IndexNumber, TableView, Timestamp, Write
-from camber.storage.sqlite_file import extended_code, translate
+from camber.storage.sqlite_file import NO_ROOM, extended_code, translate
 from camber.storage.sqlite_log import encode_changes
 from camber.storage.sqlite_views import OUR_VIEWS, view_statements
 
@@ -36,9 +35,6 @@ _LAST_COMMIT: Final = "SELECT ts, number, documents FROM _camber_log ORDER BY ts
 _LAST_SEQ: Final = "SELECT max(seq) FROM _camber_documents"
 
 _PASSING: Final = (apsw.BusyError, apsw.LockedError, apsw.SQLError, apsw.ConstraintError)
-
-# What the operating system says when a file may not grow. SQLite calls only the first "full".
-_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(slots=True)
@@ -187,5 +183,5 @@ class SqliteWriter:
         return (
             isinstance(error, apsw.IOError)
             and extended_code(error) == apsw.SQLITE_IOERR_WRITE
-            and self.connection.system_errno in _NO_ROOM
+            and self.connection.system_errno in NO_ROOM
         )
