@@ -33,6 +33,20 @@ from camber.values.validator import (
 )
 from camber.values.value import UNDEFINED, Document, Int64
 
+# Only because of `Id`, which type checkers would else take for a name of another module.
+__all__ = [
+    "Id",
+    "IdOf",
+    "Load",
+    "Shape",
+    "is_object_of_class",
+    "resolve",
+    "resolve_class",
+    "shape_of",
+    "to_plain",
+    "validator_of",
+]
+
 Load: TypeAlias = Callable[[Any, TableNumbers], Any]
 """Makes what a hint promises of a value that matches its validator."""
 

@@ -294,9 +294,10 @@ def definition_of(cls: type[Table]) -> TableDefinition:
 
 def _class_fields(cls: type[Table]) -> dict[str, Field]:
     fields: dict[str, Field] = {}
+    attributes = _class_attributes(cls)
     for name, hint in _class_hints(cls).items():
         try:
-            fields[name] = Field(shape_of(hint).validator, optional=hasattr(cls, name))
+            fields[name] = Field(shape_of(hint).validator, optional=name in attributes)
             v.object({name: fields[name]})
         except UserError as error:
             raise SchemaError(f'Field "{name}" of table "{cls.__tablename__}": {error}') from None
@@ -315,23 +316,36 @@ def _class_hints(cls: type[Table]) -> dict[str, Any]:
     }
 
 
+def _class_attributes(cls: type[Table]) -> dict[str, Any]:
+    """What the authors' own classes assign: defaults and indexes, but not what a dict has."""
+    attributes: dict[str, Any] = {}
+    for base in reversed(cls.__mro__[: cls.__mro__.index(Table)]):
+        attributes |= vars(base)
+    return {name: value for name, value in attributes.items() if not name.startswith("_")}
+
+
 def _class_indexes(cls: type[Table]) -> Iterator[IndexDefinition]:
-    declared: dict[str, IndexDeclaration] = {}
-    for base in reversed(cls.__mro__):
-        for name, value in vars(base).items():
-            if isinstance(value, IndexDeclaration):
-                declared[name] = value
-            else:
-                declared.pop(name, None)
-    for name, declaration in declared.items():
-        yield IndexDefinition(name, declaration.fields)
+    annotated = resolve_class(cls).keys()
+    for name, value in _class_attributes(cls).items():
+        if isinstance(value, IndexDeclaration):
+            yield IndexDefinition(name, value.fields)
+        elif name not in annotated and isinstance(value, _FORGOTTEN):
+            raise SchemaError(
+                f'Attribute "{name}" of table "{cls.__tablename__}" is no index and has no type '
+                "hint: write its type after a colon."
+            )
+
+
+# A default whose type hint was forgotten is one of these; a method or a property is not.
+_FORGOTTEN: Final = (str, int, float, bytes, list, dict, type(None))
 
 
 def _class_defaults(cls: type[Table], validator: Validator) -> dict[str, Value]:
     assert isinstance(validator, ObjectValidator)
+    attributes = _class_attributes(cls)
     defaults: dict[str, Value] = {}
     for name, each in validator.fields.items():
-        default = to_plain(getattr(cls, name, None))
+        default = to_plain(attributes.get(name))
         if default is None:
             continue
         problem = each.validator.mismatch(default, _NoTables(), f".{name}")
