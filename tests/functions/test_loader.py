@@ -194,6 +194,17 @@ def test_an_edit_that_keeps_size_and_time_is_seen(tmp_path: Path) -> None:
     assert call(load_app(folder), "m:x") == 2
 
 
+def test_a_version_can_be_loaded_again_after_its_files_changed(tmp_path: Path) -> None:
+    files = {
+        "m.py": HEAD + "from .lib.x import X\n@query\ndef x(ctx): return X",
+        "lib/x.py": "X = 1",
+    }
+    app = load(tmp_path, files)
+    write(tmp_path, {"m.py": "1/0", "lib/x.py": "", "new.py": "1/0"})
+    again = load_app(app.root, sources=app.sources)
+    assert call(again, "m:x") == 1
+
+
 def test_an_unloaded_app_is_let_go_of(tmp_path: Path) -> None:
     finders = list(sys.meta_path)
     app = load(tmp_path, {"m.py": SEND, "dir/n.py": "class Big: ..."})
@@ -269,6 +280,14 @@ def test_a_duplicate_route_is_refused_with_its_line(tmp_path: Path) -> None:
     assert error.line == len(text.splitlines())
     assert "Path '/post' for method POST already in use" in str(error)
     assert again.strip() in str(error)
+
+
+def test_a_handler_that_is_no_endpoint_is_refused(tmp_path: Path) -> None:
+    text = HTTP.format(name="http").replace("@http_endpoint", "")
+    assert str(refuse(tmp_path, {"http.py": text})) == (
+        "The handler of POST /post in `convex/http.py` is no HTTP endpoint: "
+        "decorate post with @http_endpoint."
+    )
 
 
 def test_the_schema_is_found(tmp_path: Path) -> None:

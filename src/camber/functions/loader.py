@@ -8,17 +8,18 @@ what is on disk at that moment; no bytecode is kept, so no edit is ever too quic
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
 from itertools import count
-from pathlib import Path
-from types import CodeType, ModuleType
+from pathlib import Path, PurePosixPath
+from types import CodeType, MappingProxyType, ModuleType
 from typing import Any, Final, TypeAlias, TypeVar
 
 from camber.errors import LoadError
+from camber.functions.definition import Function, Kind
 from camber.functions.determinism import app_builtins
 from camber.functions.path import module_problem
 from camber.functions.registry import Module, Registry, register
@@ -41,10 +42,15 @@ class App:
 
     root: Path
     registry: Registry
-    # Every source file that was there, whether or not it defines functions.
-    files: frozenset[Path]
+    # Every source file as it was read, by its path from the root (`dir/file.py`).
+    sources: Mapping[str, bytes]
     # What the modules of this version are called in `sys.modules`.
     package: str
+
+    @property
+    def files(self) -> frozenset[Path]:
+        """Every source file, whether or not it defines functions: what a reload watches."""
+        return frozenset(self.root / name for name in self.sources)
 
     @property
     def router(self) -> HttpRouter | None:
@@ -62,22 +68,32 @@ class App:
 _versions = count(1)
 
 
-def load_app(folder: str | os.PathLike[str], *, builtins: Builtins = app_builtins) -> App:
+def load_app(
+    folder: str | os.PathLike[str],
+    *,
+    builtins: Builtins = app_builtins,
+    sources: Mapping[str, bytes] | None = None,
+) -> App:
     """Execute all modules of the functions `folder`.
+
+    Args:
+        folder: where the modules are.
+        builtins: makes what they see as builtins.
+        sources: what the files held when another process loaded this version (`App.sources`);
+            read from the folder unless given.
 
     Raises:
         LoadError: the folder, a module or a definition is not as it must be. Nothing of this
             version stays behind.
     """
     root = Path(os.path.abspath(folder))
-    if not root.is_dir():
-        raise LoadError(f"There is no functions folder at {root}.", file=str(root))
+    if sources is None:
+        sources = _read(root)
     package = f"camber_app_{next(_versions)}"
-    finder = _Finder(package, root, builtins(root))
+    finder = _Finder(package, root, builtins(root), sources)
     sys.meta_path.insert(0, finder)
     try:
-        paths = _module_paths(root)
-        for path in paths:
+        for path in _module_paths(sources, root):
             _execute(finder, path)
         modules = finder.finished
         functions = register(modules, str(root))
@@ -85,7 +101,7 @@ def load_app(folder: str | os.PathLike[str], *, builtins: Builtins = app_builtin
     except BaseException:
         _forget(package)
         raise
-    return App(root, registry, frozenset(_sources(root)), package)
+    return App(root, registry, MappingProxyType(dict(sources)), package)
 
 
 def _forget(package: str) -> None:
@@ -101,29 +117,40 @@ def _forget(package: str) -> None:
 # Which files there are.
 
 
-def _sources(root: Path) -> Iterator[Path]:
-    """All source files below `root`, in a fixed order."""
+def _read(root: Path) -> dict[str, bytes]:
+    """All source files below `root`, in a fixed order, by their path from there.
+
+    They are read before the first is executed, so that a version is what was there at one moment.
+    """
+    if not root.is_dir():
+        raise LoadError(f"There is no functions folder at {root}.", file=str(root))
+    sources: dict[str, bytes] = {}
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(
             name for name in folders if not name.startswith(".") and name not in SKIPPED_FOLDERS
         )
         for name in sorted(names):
             if name.endswith(".py") and not name.startswith(".") and name.count(".") == 1:
-                yield Path(folder, name)
+                path = Path(folder, name)
+                try:
+                    sources[path.relative_to(root).as_posix()] = path.read_bytes()
+                except OSError as error:
+                    raise _source_error(error, str(path), root) from error
+    return sources
 
 
-def _module_paths(root: Path) -> list[str]:
+def _module_paths(sources: Mapping[str, bytes], root: Path) -> list[str]:
     """The paths (`dir/file`) of the modules that may define functions."""
     paths = []
-    for source in _sources(root):
-        if source.name == "__init__.py":
+    for name in sources:
+        path = name.removesuffix(".py")
+        if path.rpartition("/")[2] == "__init__":
             continue
-        path = source.relative_to(root).with_suffix("").as_posix()
         problem = module_problem(path)
         if problem is None and path.partition("/")[0] in RESERVED_FOLDERS:
             problem = f"{path.partition('/')[0]} is reserved."
         if problem is not None:
-            file = shown_file(root, source)
+            file = f"{root.name}/{name}"
             raise LoadError(f"{file} is not a valid path to a Convex module. {problem}", file=file)
         paths.append(path)
     return paths
@@ -135,10 +162,16 @@ def _module_paths(root: Path) -> list[str]:
 class _Finder(MetaPathFinder):
     """Finds the modules of one version of an app, and nothing else."""
 
-    def __init__(self, package: str, root: Path, builtins: dict[str, Any]) -> None:
+    def __init__(
+        self, package: str, root: Path, builtins: dict[str, Any], sources: Mapping[str, bytes]
+    ) -> None:
         self.package = package
         self.root = root
         self.builtins = builtins
+        self.sources = sources
+        self.folders = {
+            folder.as_posix() for name in sources for folder in PurePosixPath(name).parents
+        }
         # In the order in which they were executed to their end.
         self.finished: list[Module] = []
 
@@ -146,44 +179,46 @@ class _Finder(MetaPathFinder):
         package, *parts = fullname.split(".")
         if package != self.package:
             return None
-        base = os.path.join(self.root, *parts)
-        for file, folder in ((os.path.join(base, "__init__.py"), True), (f"{base}.py", False)):
-            if os.path.isfile(file):
-                loader = _Loader(fullname, file, self)
-                search = [base] if folder else None
+        base = "/".join(parts)
+        folder = os.path.join(self.root, *parts)
+        for name, search in ((f"{base}/__init__.py", [folder]), (f"{base}.py", None)):
+            name = name.removeprefix("/")
+            if name in self.sources:
+                loader = _Loader(fullname, name, self)
                 return spec_from_file_location(
-                    fullname, file, loader=loader, submodule_search_locations=search
+                    fullname, loader.path, loader=loader, submodule_search_locations=search
                 )
-        if not os.path.isdir(base):
+        if base and base not in self.folders:
             return None
         spec = ModuleSpec(fullname, None, is_package=True)
-        spec.submodule_search_locations = [base]
+        spec.submodule_search_locations = [folder]
         return spec
 
 
 class _Loader(SourceFileLoader):
     """Executes one module, with the builtins of its app."""
 
-    def __init__(self, name: str, file: str, finder: _Finder) -> None:
-        super().__init__(name, file)
+    def __init__(self, module: str, name: str, finder: _Finder) -> None:
+        super().__init__(module, os.path.join(finder.root, name))
+        self._name = name
         self._finder = finder
 
     def get_code(self, fullname: str) -> CodeType:
-        """The file compiled as it is now; bytecode on disk is neither read nor written."""
+        """The source compiled; bytecode on disk is neither read nor written."""
+        source = self._finder.sources[self._name]
         try:
-            code: CodeType = compile(self.get_data(self.path), self.path, "exec", dont_inherit=True)
-        except (SyntaxError, ValueError, OSError, RecursionError, MemoryError) as error:
+            code: CodeType = compile(source, self.path, "exec", dont_inherit=True)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             raise _source_error(error, self.path, self._finder.root) from error
         return code
 
     def exec_module(self, module: ModuleType) -> None:
         module.__dict__["__builtins__"] = self._finder.builtins
-        folder = self.path.removesuffix(".py")
-        if os.path.isdir(folder):
+        path = self._name.removesuffix(".py")
+        if path in self._finder.folders:
             # `lib.py` beside `lib/`: the module's own imports stay relative to its folder.
-            module.__path__ = [folder]
+            module.__path__ = [self.path.removesuffix(".py")]
         exec(self.get_code(module.__name__), module.__dict__)
-        path = os.path.relpath(self.path, self._finder.root).removesuffix(".py")
         self._finder.finished.append(Module(path, module.__name__, vars(module)))
 
 
@@ -213,7 +248,7 @@ def _source_error(error: Exception, path: str, root: Path) -> LoadError:
 def _load_error(error: BaseException, finder: _Finder, path: str) -> LoadError:
     """The module `path`, or one that it imports, raised `error` while it was executed."""
     frames = app_frames(error)
-    what = _cleaned(cause(error), finder) + _import_cure(error, finder.root)
+    what = _cleaned(cause(error), finder) + _import_cure(error, finder)
     if not frames:
         return _error(what, shown_file(finder.root, finder.root / f"{path}.py"), None, "")
     innermost, *outer = frames
@@ -238,14 +273,14 @@ def _cleaned(text: str, finder: _Finder) -> str:
     return text.replace(str(finder.root), folder)
 
 
-def _import_cure(error: BaseException, root: Path) -> str:
+def _import_cure(error: BaseException, finder: _Finder) -> str:
     """What to write instead, when a module of the app was imported as if it were a package."""
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return ""
     parts = error.name.split(".")
-    if parts[0] == root.name and len(parts) > 1:
+    if parts[0] == finder.root.name and len(parts) > 1:
         del parts[0]
-    if not (root / f"{parts[0]}.py").is_file() and not (root / parts[0]).is_dir():
+    if f"{parts[0]}.py" not in finder.sources and parts[0] not in finder.folders:
         return ""
     return f" (inside the functions folder, write `from .{'.'.join(parts)} import …`)"
 
@@ -254,7 +289,16 @@ def _import_cure(error: BaseException, root: Path) -> str:
 
 
 def _router(modules: list[Module], root: Path) -> HttpRouter | None:
-    return _special(modules, root, "http", HttpRouter, "Router", "http_router()")
+    router = _special(modules, root, "http", HttpRouter, "Router", "http_router()")
+    for path, method, handler in () if router is None else router.get_routes():
+        if not isinstance(handler, Function) or handler.kind is not Kind.HTTP:
+            name = getattr(handler, "__qualname__", type(handler).__name__)
+            raise LoadError(
+                f"The handler of {method} {path} in `{root.name}/http.py` is no HTTP endpoint: "
+                f"decorate {name} with @http_endpoint.",
+                file=f"{root.name}/http.py",
+            )
+    return router
 
 
 def _schema(modules: list[Module], root: Path) -> SchemaDefinition | None:

@@ -13,8 +13,8 @@ from camber.functions.definition import Function, Kind
 from camber.functions.path import canonical, function_problem
 from camber.functions.router import HttpRouter
 from camber.functions.trace import cause, shown_file
-from camber.values.signature import signature_of
 from camber.values.schema import SchemaDefinition
+from camber.values.signature import signature_of
 
 AnyFunction: TypeAlias = Function[Any, Any]
 
