@@ -90,6 +90,7 @@ class Connection(asyncio.Protocol):
         "_queue",
         "_read_deadline",
         "_receiving",
+        "_skipped_line",
         "_state",
         "_task",
         "_writable",
@@ -113,6 +114,7 @@ class Connection(asyncio.Protocol):
         self._state = HEAD
         # The beginning of a head whose end has not arrived.
         self._head = b""
+        self._skipped_line = False
         # Input that is not looked at yet (state HELD).
         self._held = b""
         # The request whose body is arriving (SIZED, CHUNKED), and what of it is to come.
@@ -256,14 +258,16 @@ class Connection(asyncio.Protocol):
         if self._head:
             searched = max(0, len(self._head) - 3)
             data = self._head + data
-        elif data.startswith(b"\r\n"):
-            data = data[2:]  # Some old clients send an empty line after a body.
+        if data.startswith(b"\r\n") and not self._skipped_line:
+            self._skipped_line = True  # Some old clients send an empty line after a body.
+            data, searched = data[2:], 0
         end = data.find(b"\r\n\r\n", searched)
         try:
             if end < 0:
                 self._keep_part(data)
                 return b""
             self._head = b""
+            self._skipped_line = False
             line_end = data.find(b"\r\n")
             self._read_head(data[:line_end], data[line_end + 2 : end + 4])
         except RequestError as error:
@@ -610,10 +614,7 @@ class Connection(asyncio.Protocol):
     def answered(self, keeps_alive: bool, /) -> None:
         self._current = self._task = None
         if self._receiving is not None or not keeps_alive:
-            if self._state == ENDED and not self._at_eof and self._receiving is None:
-                self._close()
-            else:
-                self._linger()
+            self._linger()
             return
         if self._queue or self._state == HELD:
             self._loop.call_soon(self._go_on)

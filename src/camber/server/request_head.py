@@ -102,6 +102,8 @@ def refuse_early(part: bytes) -> None:
     if b"\0" in part:
         raise _bad("a NUL byte in the head")
     line, ends, _ = part.partition(b"\r\n")
+    if line == b"\r":
+        return  # An empty line, of which one is forgiven.
     if ends:
         read_start_line(line)
     elif not _MAY_BECOME_LINE.fullmatch(line):

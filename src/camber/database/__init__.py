@@ -1,0 +1,1 @@
+"""Serializable transactions and change notification, over any engine."""

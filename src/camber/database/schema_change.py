@@ -1,0 +1,291 @@
+"""From the schema in force to the next one, beside running traffic.
+
+    1. every table that the schema names exists, and every new index is kept by new writes
+    2. every document that was there before gets its entry, a chunk at a time
+    3. every table whose validator changed is checked, a chunk at a time; what is written
+       meanwhile is checked against both schemas
+    4. one transaction makes the new indexes readable, drops the old ones, and remembers which
+       validator each table fits
+
+A document that does not fit ends it: the indexes begun are dropped, the schema in force stays.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from camber.database.catalog import (
+    BY_CREATION_TIME,
+    Catalog,
+    Index,
+    Table,
+    TableCheck,
+    index_number,
+    make_index,
+    pending_name,
+)
+from camber.database.database import Database
+from camber.database.transaction import SYSTEM_FIELDS, Transaction
+from camber.errors import SchemaError, ValidationError
+from camber.storage.engine import BY_ID, TableView
+from camber.values.schema import SchemaDefinition, TableDefinition
+from camber.values.validator import ObjectValidator
+from camber.values.id import id_range
+from camber.values.wire import dump_json, unpack
+
+CHUNK: Final = 256
+"""Documents to index or check before others have their turn."""
+
+NO_SCHEMA: Final = SchemaDefinition({}, schema_validation=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaReport:
+    """What a change of schema did. Index names are `table.index`."""
+
+    indexes_added: tuple[str, ...]
+    indexes_dropped: tuple[str, ...]
+    documents_checked: int
+
+
+async def change_schema(database: Database, schema: SchemaDefinition) -> SchemaReport:
+    """Bring `schema` into force.
+
+    Raises:
+        SchemaError: a document does not fit; the message names it. Nothing has changed.
+    """
+    return await _SchemaChange(database, schema).run()
+
+
+def table_views(catalog: Catalog, schema: SchemaDefinition) -> list[TableView]:
+    """Every user table as a tool outside should see it: the declared fields as columns."""
+    views = []
+    for table in catalog.user_tables():
+        definition = schema.tables.get(table.name)
+        validator = None if definition is None else definition.validator
+        fields = tuple(validator.fields) if isinstance(validator, ObjectValidator) else ()
+        views.append(TableView(table.name, *id_range(table.number), fields))
+    return views
+
+
+class _SchemaChange:
+    """One change under way."""
+
+    def __init__(self, database: Database, schema: SchemaDefinition) -> None:
+        self._database = database
+        self._schema = schema
+        self._in_force = _checks_in_force(database)
+        # The first document that was written meanwhile and does not fit.
+        self._misfit: ValidationError | None = None
+
+    async def run(self) -> SchemaReport:
+        added = await self._begin_indexes()
+        try:
+            self._database.use_checks(self._checks_of_both())
+            for index in added:
+                await self._fill(index)
+            checked = await self._check_documents()
+            dropped = await self._finish(added)
+        except BaseException:
+            self._database.use_checks(self._in_force)
+            await self._abandon(added)
+            raise
+        self._database.use_checks(self._checks())
+        names = tuple(self._name(index) for index in added)
+        return SchemaReport(names, dropped, checked)
+
+    def _name(self, index: Index) -> str:
+        return f"{self._database.catalog.name_of(index.table_number)}.{index.name}"
+
+    # Tables and indexes
+
+    async def _begin_indexes(self) -> list[Index]:
+        """Make the tables and the indexes that are missing; the latter not readable yet."""
+
+        async def body(tx: Transaction) -> list[Index]:
+            added: list[Index] = []
+            for definition in self._schema.tables.values():
+                table = tx.ensure_table(definition.name)
+                new = _new_indexes(table, definition)
+                if new:
+                    added += new
+                    indexes = {**table.indexes, **{pending_name(i.name): i for i in new}}
+                    await tx.change_table(table.with_indexes(indexes, table.next_serial + len(new)))
+            return added
+
+        return (await self._database.write(body)).value
+
+    async def _fill(self, index: Index) -> None:
+        """Give every document of the table its entry, in the order of ids."""
+        lower, upper = id_range(index.table_number)
+        after = lower.encode()
+        while True:
+
+            async def body(tx: Transaction, after: bytes = after) -> bytes | None:
+                rows = await tx.rows(BY_ID, after, upper.encode(), reverse=False, limit=CHUNK)
+                await tx.index_again(index, rows)
+                return rows[-1][0] + b"\0" if len(rows) == CHUNK else None
+
+            done = (await self._database.write(body)).value
+            if done is None:
+                return
+            after = done
+
+    async def _finish(self, added: list[Index]) -> tuple[str, ...]:
+        numbers = {index.number for index in added}
+
+        async def body(tx: Transaction) -> list[tuple[Table, Index]]:
+            if self._misfit is not None:
+                raise SchemaError(str(self._misfit))
+            dropped: list[tuple[Table, Index]] = []
+            for table in tx.catalog.user_tables():
+                definition = self._schema.tables.get(table.name)
+                after = _settled(table, definition, numbers)
+                validated = self._validator_text(definition)
+                kept = {index.number for index in after.values()}
+                dropped += [
+                    (table, index) for index in table.maintained if index.number not in kept
+                ]
+                if after != dict(table.indexes) or validated != table.validated:
+                    changed = table.with_indexes(after, table.next_serial)
+                    await tx.change_table(replace(changed, validated=validated))
+            return dropped
+
+        dropped = (await self._database.write(body)).value
+        await self._database.drop_entries([index.number for _, index in dropped])
+        return tuple(f"{table.name}.{index.name}" for table, index in dropped)
+
+    async def _abandon(self, added: list[Index]) -> None:
+        """Take back the indexes that were begun."""
+        numbers = {index.number for index in added}
+
+        async def body(tx: Transaction) -> None:
+            for table in tx.catalog.user_tables():
+                kept = {n: i for n, i in table.indexes.items() if i.number not in numbers}
+                if len(kept) != len(table.indexes):
+                    await tx.change_table(table.with_indexes(kept, table.next_serial))
+
+        await self._database.write(body)
+        await self._database.drop_entries(sorted(numbers))
+
+    # Documents
+
+    def _checks(self) -> dict[str, TableCheck | None]:
+        if not self._schema.schema_validation:
+            return {}
+        return dict(self._schema.tables)
+
+    def _checks_of_both(self) -> dict[str, TableCheck | None]:
+        """Hold writes against the schema in force, and note what the next one would refuse."""
+        return {
+            name: _BothChecks(self._in_force.get(name), check, self._note_misfit)
+            for name, check in self._checks().items()
+        } | {name: check for name, check in self._in_force.items() if name not in self._checks()}
+
+    def _note_misfit(self, error: ValidationError) -> None:
+        self._misfit = self._misfit or error
+
+    def _validator_text(self, definition: TableDefinition | None) -> str | None:
+        if definition is None or definition.validator is None:
+            return None
+        if not self._schema.schema_validation:
+            return None
+        return dump_json(definition.validator.to_json()).decode()
+
+    async def _check_documents(self) -> int:
+        checked = 0
+        for name, check in self._checks().items():
+            table = self._database.catalog.find(name)
+            assert table is not None, "step 1 made every table"
+            definition = self._schema.tables[name]
+            text = self._validator_text(definition)
+            if check is not None and text is not None and text != table.validated:
+                checked += await self._check_table(table, check)
+        return checked
+
+    async def _check_table(self, table: Table, check: TableCheck) -> int:
+        lower, upper = (text.encode() for text in id_range(table.number))
+        checked = 0
+        while True:
+
+            async def body(tx: Transaction, lower: bytes = lower) -> list[tuple[bytes, str]]:
+                return await tx.rows(BY_ID, lower, upper, reverse=False, limit=CHUNK)
+
+            rows = (await self._database.write(body)).value
+            for _, text in rows:
+                self._check_document(table, check, unpack(text))
+            checked += len(rows)
+            if len(rows) < CHUNK:
+                return checked
+            lower = rows[-1][0] + b"\0"
+
+    def _check_document(self, table: Table, check: TableCheck, fields: dict[str, Any]) -> None:
+        try:
+            check.check(without_system_fields(fields), self._database.catalog)
+        except ValidationError as error:
+            raise SchemaError(
+                f'Document with ID "{fields["_id"]}" in table "{table.name}" does not match the '
+                f"schema: {error}"
+            ) from None
+
+
+class _BothChecks:
+    """The check in force, and beside it the next one, whose misfits are only noted."""
+
+    def __init__(
+        self, in_force: TableCheck | None, following: TableCheck | None, note: Any
+    ) -> None:
+        self._in_force = in_force
+        self._following = following
+        self._note = note
+
+    def check(self, fields: Mapping[str, Any], tables: Any, /) -> None:
+        if self._in_force is not None:
+            self._in_force.check(fields, tables)
+        if self._following is not None:
+            try:
+                self._following.check(fields, tables)
+            except ValidationError as error:
+                self._note(ValidationError(f"New document does not match the schema: {error}"))
+
+
+def without_system_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name not in SYSTEM_FIELDS}
+
+
+def _checks_in_force(database: Database) -> dict[str, TableCheck | None]:
+    return {table.name: table.check for table in database.catalog.user_tables()}
+
+
+def _new_indexes(table: Table, definition: TableDefinition) -> list[Index]:
+    """The declared indexes that the table does not have, or has with other fields."""
+    missing = [
+        declared
+        for declared in definition.indexes.values()
+        if (known := table.indexes.get(declared.name)) is None
+        or known.fields != tuple(declared.fields)
+        or not known.ready
+    ]
+    return [
+        make_index(
+            index_number(table.number, table.next_serial + i),
+            declared.name,
+            declared.fields,
+            ready=False,
+        )
+        for i, declared in enumerate(missing)
+    ]
+
+
+def _settled(table: Table, definition: TableDefinition | None, added: set[int]) -> dict[str, Index]:
+    """The indexes that the table has from now on: the declared ones, all of them full."""
+    indexes = {BY_CREATION_TIME: table.indexes[BY_CREATION_TIME]}
+    for index in table.indexes.values():
+        declared = None if definition is None else definition.indexes.get(index.name)
+        if declared is None or index.fields != tuple(declared.fields):
+            continue
+        if index.number in added:
+            indexes[index.name] = replace(index, ready=True)
+        elif index.ready:
+            indexes.setdefault(index.name, index)
+    return indexes

@@ -1,0 +1,104 @@
+"""Who waits for which keys: a read set goes in, and the first commit that overlaps it comes out.
+
+Points are found by hash. An interval is filed under its index and its fixed prefix (the fields
+that an equality pins), so a written key looks up one bucket per field instead of asking every
+interval: ten thousand subscriptions to ten thousand authors cost one author's bucket.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from camber.database.read_set import Interval, ReadSet, WriteSet
+from camber.storage.engine import IndexNumber, Timestamp
+
+
+class Subscription:
+    """A read set, observed at some timestamp, and who is told of the first commit that
+    overlaps it. Told once; then it is spent."""
+
+    __slots__ = ("on_change", "reads", "spent")
+
+    def __init__(self, reads: ReadSet, on_change: Callable[[Timestamp], None]) -> None:
+        self.reads = reads
+        self.on_change = on_change
+        # False until it was told of a commit, or was unsubscribed.
+        self.spent = False
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionStatistics:
+    subscriptions: int
+    points: int
+    intervals: int
+
+
+class Subscriptions:
+    """All that wait. Told by the committer, once per commit, in the order of commits."""
+
+    def __init__(self) -> None:
+        self._points: dict[str, set[Subscription]] = {}
+        self._intervals: dict[IndexNumber, dict[bytes, dict[Subscription, list[Interval]]]] = {}
+        self._count = 0
+
+    def add(self, subscription: Subscription) -> None:
+        for point in subscription.reads.points:
+            self._points.setdefault(point, set()).add(subscription)
+        for interval in subscription.reads.intervals:
+            buckets = self._intervals.setdefault(interval.index_number, {})
+            bucket = buckets.setdefault(interval.prefix, {})
+            bucket.setdefault(subscription, []).append(interval)
+        self._count += 1
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Forget it. Safe to call on a spent one."""
+        if subscription.spent:
+            return
+        subscription.spent = True
+        self._count -= 1
+        for point in subscription.reads.points:
+            waiting = self._points[point]
+            waiting.discard(subscription)
+            if not waiting:
+                del self._points[point]
+        for interval in subscription.reads.intervals:
+            buckets = self._intervals[interval.index_number]
+            bucket = buckets.get(interval.prefix, {})
+            # Gone already when two intervals of one read set lie in the same bucket.
+            bucket.pop(subscription, None)
+            if not bucket:
+                buckets.pop(interval.prefix, None)
+
+    def overlapping(self, written: WriteSet) -> set[Subscription]:
+        """Those whose read set `written` touches."""
+        found: set[Subscription] = set()
+        if self._points:
+            for point in written.points:
+                found.update(self._points.get(point, ()))
+        for touched in written.touched:
+            buckets = self._intervals.get(touched.index_number)
+            if buckets:
+                for prefix in touched.prefixes():
+                    for subscription, intervals in buckets.get(prefix, _EMPTY).items():
+                        if subscription not in found and any(
+                            interval.holds(touched.key) for interval in intervals
+                        ):
+                            found.add(subscription)
+        return found
+
+    def announce(self, ts: Timestamp, written: WriteSet) -> None:
+        """Tell everyone whom the commit at `ts` concerns."""
+        if not self._count:
+            return
+        for subscription in self.overlapping(written):
+            self.unsubscribe(subscription)
+            subscription.on_change(ts)
+
+    def statistics(self) -> SubscriptionStatistics:
+        return SubscriptionStatistics(
+            self._count,
+            len(self._points),
+            sum(len(bucket) for b in self._intervals.values() for bucket in b.values()),
+        )
+
+
+_EMPTY: dict[Subscription, list[Interval]] = {}

@@ -1,0 +1,467 @@
+"""One transaction: reads through (own writes over a snapshot), a read set, buffered writes.
+
+It decides nothing about durability or order: the committer takes what it wrote. Until then
+nobody else can see any of it, and dropping it undoes it.
+
+A read set records what was looked at even when nothing was found, and even in a nested call that
+failed, because app code may have acted upon it.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from camber.database.catalog import (
+    CATALOG_POINT,
+    TABLES,
+    TABLES_NUMBER,
+    Catalog,
+    Index,
+    Table,
+    new_table,
+    table_document,
+    table_point,
+)
+from camber.database.overlay import Overlay
+from camber.database.read_set import ReadSet, Touched, WriteSet
+from camber.database.usage import Usage
+from camber.errors import InvalidArgumentError, ValidationError
+from camber.storage.engine import BY_ID, Commit, IndexNumber, Reader, Timestamp, Write
+from camber.values.id import IdMint, table_number_of
+from camber.values.value import UNDEFINED, Document, check_document, check_identifier
+from camber.values.wire import pack, unpack
+
+SYSTEM_FIELDS: Final = ("_id", "_creationTime")
+
+
+class CreationClock:
+    """Gives every new document its `_creationTime`: unique within the process, and growing."""
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def next(self, base_ms: float) -> float:
+        """`base_ms`, or the smallest float above the last one given, if that is later."""
+        last = self._last
+        self._last = base_ms if base_ms > last else math.nextafter(last, math.inf)
+        return self._last
+
+
+class Pending(NamedTuple):
+    """A document that the transaction wrote: what lies below, and what it is now."""
+
+    table: Table
+    before: str | None
+    before_keys: tuple[Touched, ...]
+    after: str | None
+    after_keys: tuple[Touched, ...]
+
+
+class Transaction:
+    """A transaction. Not for use by two threads at once."""
+
+    __slots__ = (
+        "_base_ms",
+        "_creation",
+        "_journal",
+        "_mint",
+        "_overlay",
+        "_reader",
+        "_stale",
+        "_writes",
+        "begin_ts",
+        "catalog",
+        "now_ns",
+        "reads",
+        "usage",
+    )
+
+    def __init__(
+        self,
+        reader: Reader,
+        catalog: Catalog,
+        begin_ts: Timestamp,
+        now_ns: int,
+        creation: CreationClock,
+        mint: IdMint,
+    ) -> None:
+        self._reader = reader
+        self.catalog = catalog
+        self.begin_ts = begin_ts
+        # The time of its begin: what the clock shows to the function that runs in it.
+        self.now_ns = now_ns
+        self._base_ms = max(now_ns, begin_ts + 1) / 1e6
+        self._creation = creation
+        self._mint = mint
+        self.reads = ReadSet()
+        self.usage = Usage()
+        self._writes: dict[str, Pending] = {}
+        # The writes over the reader, for scans; made when first needed. `_stale` are the
+        # documents written since.
+        self._overlay: Overlay | None = None
+        self._stale: list[str] = []
+        # What to put back, youngest last, while a nested call runs; None outside of one.
+        self._journal: list[tuple[str, Pending | None]] | None = None
+
+    # Reading
+
+    async def get(self, id: str) -> Document | None:
+        """The document `id`, or None."""
+        self.usage.open_range()
+        text = await self.text(id)
+        if text is None:
+            return None
+        self.usage.read(1, len(text))
+        return Document(unpack(text))
+
+    async def text(self, id: str) -> str | None:
+        """The stored text of document `id`, or None. Counts nothing."""
+        self.reads.points.add(id)
+        pending = self._writes.get(id)
+        if pending is not None:
+            return pending.after
+        return await self._reader.get(id)
+
+    async def rows(
+        self,
+        index: IndexNumber,
+        lower: bytes,
+        upper: bytes | None,
+        *,
+        reverse: bool,
+        limit: int,
+    ) -> list[tuple[bytes, str]]:
+        """The first `limit` entries of an interval as `(key, text)`, own writes included.
+
+        The caller notes in `reads` and `usage` what it consumed of them (see `Scan`).
+        """
+        if not self._writes:
+            return await self._reader.scan(index, lower, upper, reverse=reverse, limit=limit)
+        return await self._fresh_overlay().scan(
+            self._reader, index, lower, upper, reverse=reverse, limit=limit
+        )
+
+    def _fresh_overlay(self) -> Overlay:
+        overlay = self._overlay
+        if overlay is None:
+            overlay = self._overlay = Overlay()
+            self._stale = list(self._writes)
+        for id in self._stale:
+            pending = self._writes[id]
+            overlay.put(id, pending.after, pending.before_keys, pending.after_keys)
+        self._stale.clear()
+        return overlay
+
+    def find_table(self, name: str) -> Table | None:
+        """The table `name`, or None; then its absence has been read."""
+        table = self.catalog.find(name)
+        if table is None:
+            self.reads.points.add(table_point(name))
+        return table
+
+    # Writing
+
+    def insert(self, table_name: str, value: Mapping[str, Any]) -> str:
+        """Add a document; the table is made if there is none of that name.
+
+        Returns:
+            The id of the new document.
+
+        Raises:
+            InvalidArgumentError: `value` is not a dict, names a system field, or the table's
+                name is not one.
+            ValidationError: the table's schema does not allow `value`.
+        """
+        if not isinstance(value, Mapping):
+            raise InvalidArgumentError("Value must be an Object")
+        table = self.catalog.find(table_name) or self.ensure_table(table_name)
+        id = self._mint.mint(table.number)
+        creation_time = self._creation.next(self._base_ms)
+        document = {"_id": id, "_creationTime": creation_time, **value}
+        if document["_id"] is not id or document["_creationTime"] is not creation_time:
+            _check_system_fields({"_id": id, "_creationTime": creation_time}, value)
+        self._create(table, id, document)
+        return id
+
+    async def patch(self, id: str, changes: Mapping[str, Any]) -> None:
+        """Merge `changes` into the top level of a document; UNDEFINED removes a field.
+
+        Raises:
+            InvalidArgumentError: there is no such document, or `changes` names a system field
+                with another value.
+            ValidationError: the table's schema does not allow the result.
+        """
+        current = await self._current(id, "Update")
+        if not isinstance(changes, Mapping):
+            raise InvalidArgumentError("Value must be an Object")
+        _check_system_fields(current.fields, changes)
+        merged = {**current.fields, **changes}
+        self._replace(current, {k: v for k, v in merged.items() if v is not UNDEFINED})
+
+    async def replace(self, id: str, value: Mapping[str, Any]) -> None:
+        """Give a document other content; it keeps its id and creation time.
+
+        Raises:
+            As `patch`.
+        """
+        current = await self._current(id, "Replace")
+        if not isinstance(value, Mapping):
+            raise InvalidArgumentError("Value must be an Object")
+        _check_system_fields(current.fields, value)
+        kept = {name: current.fields[name] for name in SYSTEM_FIELDS}
+        self._replace(current, {**kept, **value, **kept})
+
+    async def delete(self, id: str) -> None:
+        """Remove a document.
+
+        Raises:
+            InvalidArgumentError: there is no such document.
+        """
+        current = await self._current(id, "Delete")
+        self.usage.write(0)
+        self._set(id, self._pending(current)._replace(after=None, after_keys=()))
+
+    async def _current(self, id: str, verb: str) -> "_Current":
+        self.usage.open_range()
+        text = await self.text(id)
+        if text is None:
+            raise InvalidArgumentError(f"{verb} on nonexistent document ID {id}")
+        self.usage.read(1, len(text))
+        table = self.catalog.numbered(table_number_of(id) or 0)
+        assert table is not None, "a document has a table"
+        return _Current(table, id, text, unpack(text))
+
+    def _pending(self, current: "_Current") -> Pending:
+        """What this transaction has pending for a document, or would have, unchanged."""
+        pending = self._writes.get(current.id)
+        if pending is None:
+            keys = index_keys(current.table, current.id, current.fields)
+            pending = Pending(current.table, current.text, keys, current.text, keys)
+        return pending
+
+    def _replace(self, current: "_Current", document: dict[str, Any]) -> None:
+        size, plain = check_document(document)
+        after = pack(document, plain)
+        if after == current.text:
+            return  # Writing what is there already is no write.
+        table, id = current.table, current.id
+        _check_schema(table, document, self.catalog)
+        self.usage.write(size)
+        keys = index_keys(table, id, document)
+        self._set(id, self._pending(current)._replace(after=after, after_keys=keys))
+
+    def _create(self, table: Table, id: str, document: dict[str, Any]) -> None:
+        size, plain = check_document(document)
+        _check_schema(table, document, self.catalog)
+        self.usage.write(size)
+        after = pack(document, plain)
+        self._set(id, Pending(table, None, (), after, index_keys(table, id, document)))
+
+    def _set(self, id: str, pending: Pending) -> None:
+        if self._journal is not None:
+            self._journal.append((id, self._writes.get(id)))
+        self._writes[id] = pending
+        if self._overlay is not None:
+            self._stale.append(id)
+
+    # Tables
+
+    def ensure_table(self, name: str) -> Table:
+        """The table `name`, made as part of this transaction if there is none.
+
+        Raises:
+            InvalidArgumentError: `name` is not a table's name.
+        """
+        table = self.catalog.find(name)
+        if table is not None:
+            return table
+        if name.startswith("_"):
+            raise InvalidArgumentError(f"Invalid table name {name} starts with metadata prefix '_'")
+        check_identifier(name)
+        self.reads.points.update((table_point(name), CATALOG_POINT))
+        number = self.catalog.next_user_number()
+        table = new_table(number, name, self._mint.mint(TABLES_NUMBER))
+        self._create(
+            self._tables(),
+            table.document_id,
+            {
+                "_id": table.document_id,
+                "_creationTime": self._creation.next(self._base_ms),
+                **table_document(table),
+            },
+        )
+        self.catalog = self.catalog.with_table(table)
+        return table
+
+    async def change_table(self, table: Table) -> None:
+        """Write other indexes or another validator of a table, as part of this transaction."""
+        self.reads.points.add(CATALOG_POINT)
+        await self.replace(table.document_id, table_document(table))
+        self.catalog = self.catalog.with_table(table)
+
+    async def index_again(self, index: Index, rows: Sequence[tuple[bytes, str]]) -> None:
+        """Give each document of `rows` its entry in `index`, unless it has one by now."""
+        table = self.catalog.numbered(index.table_number)
+        assert table is not None
+        for _, text in rows:
+            fields = unpack(text)
+            id = fields["_id"]
+            touched = _key(index, id, fields)
+            found = await self._reader.scan(
+                index.number, touched.key, touched.key + b"\0", reverse=False, limit=1
+            )
+            if not found and id not in self._writes:
+                keys = tuple(
+                    key for key in index_keys(table, id, fields) if key.index_number != index.number
+                )
+                self._set(id, Pending(table, text, keys, text, (*keys, touched)))
+
+    def _tables(self) -> Table:
+        tables = self.catalog.find(TABLES)
+        assert tables is not None, "the table of tables is always there"
+        return tables
+
+    # Nested calls
+
+    def savepoint(self) -> "Savepoint":
+        """The present writes, to come back to when a nested call fails."""
+        outer = self._journal
+        self._journal = []
+        return Savepoint(outer, self.usage.writes(), self.catalog)
+
+    def roll_back(self, savepoint: "Savepoint") -> None:
+        """Undo every write since `savepoint`. What was read stays read."""
+        assert self._journal is not None
+        for id, previous in reversed(self._journal):
+            if previous is None:
+                del self._writes[id]
+            else:
+                self._writes[id] = previous
+        # Rebuilt from the writes that are left when a scan next needs it.
+        self._overlay = None
+        self._journal = savepoint.outer
+        self.usage.restore_writes(savepoint.usage)
+        self.catalog = savepoint.catalog
+
+    def release(self, savepoint: "Savepoint") -> None:
+        """Keep the writes since `savepoint`: they are the caller's now."""
+        assert self._journal is not None
+        if savepoint.outer is not None:
+            savepoint.outer.extend(self._journal)
+        self._journal = savepoint.outer
+
+    # Committing
+
+    def has_writes(self) -> bool:
+        return any(
+            write.before != write.after or write.before_keys != write.after_keys
+            for write in self._writes.values()
+        )
+
+    def seal(self, ts: Timestamp) -> "Sealed | None":
+        """The writes as a commit at `ts`; None if nothing is different from before."""
+        writes: list[Write] = []
+        points: set[str] = set()
+        touched: list[Touched] = []
+        for id, (table, before, before_keys, after, after_keys) in self._writes.items():
+            if before == after and before_keys == after_keys:
+                continue
+            points.add(id)
+            if table.number == TABLES_NUMBER:
+                points.update(_catalog_points(after or before))
+            if before is None:
+                removed: Sequence[tuple[int, bytes]] = ()
+                added: Sequence[tuple[int, bytes]] = [key[:2] for key in after_keys]
+                touched += after_keys
+            else:
+                old, new = set(before_keys), set(after_keys)
+                removed = [key[:2] for key in before_keys if key not in new]
+                added = [key[:2] for key in after_keys if key not in old]
+                touched += before_keys
+                touched += [key for key in after_keys if key not in old]
+            writes.append(Write(id, before, after, removed, added))
+            touched.append(Touched(BY_ID, id.encode(), ()))
+        if not writes:
+            return None
+        return Sealed(Commit(ts, writes), WriteSet(frozenset(points), tuple(touched)))
+
+    def changed_tables(self) -> list[tuple[str | None, str | None]]:
+        """The `_tables` documents this transaction wrote, as (before, after) texts."""
+        return [
+            (pending.before, pending.after)
+            for pending in self._writes.values()
+            if pending.table.number == TABLES_NUMBER
+        ]
+
+
+class _Current(NamedTuple):
+    """A document as the transaction sees it now, about to be written."""
+
+    table: Table
+    id: str
+    text: str
+    fields: dict[str, Any]
+
+
+class Savepoint(NamedTuple):
+    """Where a nested call began."""
+
+    outer: "list[tuple[str, Pending | None]] | None"
+    usage: tuple[int, int]
+    catalog: Catalog
+
+
+class Sealed(NamedTuple):
+    """A transaction's writes, ready for the engine and for the log."""
+
+    commit: Commit
+    written: WriteSet
+
+
+def _key(index: Index, id: str, fields: Mapping[str, Any]) -> Touched:
+    parts = index.parts(fields)
+    return Touched(index.number, b"".join(parts) + id.encode(), parts)
+
+
+def index_keys(table: Table, id: str, fields: Mapping[str, Any]) -> tuple[Touched, ...]:
+    """The keys under which a document is found, one for each index of its table."""
+    encoded = id.encode()
+    keys = []
+    for index in table.maintained:
+        parts = index.parts(fields)
+        keys.append(Touched(index.number, b"".join(parts) + encoded, parts))
+    return tuple(keys)
+
+
+def _catalog_points(text: str | None) -> tuple[str, str]:
+    assert text is not None
+    return CATALOG_POINT, table_point(unpack(text)["name"])
+
+
+def _check_schema(table: Table, document: Mapping[str, Any], catalog: Catalog) -> None:
+    if table.check is None:
+        return
+    fields = {k: v for k, v in document.items() if k not in SYSTEM_FIELDS}
+    try:
+        table.check.check(fields, catalog)
+    except ValidationError as error:
+        raise ValidationError(
+            f'Failed to insert or update a document in table "{table.name}" because it does not '
+            f"match the schema: {error}"
+        ) from None
+
+
+def _check_system_fields(document: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """`given` may repeat the system fields of `document`, as `{**document, …}` does."""
+    id, creation_time = document["_id"], document["_creationTime"]
+    if given.get("_id", id) != id:
+        raise InvalidArgumentError(
+            f"Provided document ID {given['_id']} doesn't match '_id' field {id}"
+        )
+    if given.get("_creationTime", creation_time) != creation_time:
+        raise InvalidArgumentError(
+            f"Provided creation time {given['_creationTime']} doesn't match '_creationTime' "
+            f"field in {id}"
+        )

@@ -1,0 +1,157 @@
+"""A function under way in a transaction: what its context and everything reached from it share.
+
+A top-level call and the calls nested in it run in one transaction, with one identity, one log and
+one budget; each has a `Call` of its own, which knows how deep it is.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from camber.database.pagination import Cursors, PageRequest, read_page
+from camber.database.plan import Plan
+from camber.database.transaction import Transaction
+from camber.errors import InvalidArgumentError
+from camber.functions.definition import Function, Kind
+from camber.functions.identity import Identity
+from camber.system.variables import variable_interval
+
+DEPTH_MAX: Final = 8
+
+
+class Links(Protocol):
+    """Makes the URLs that app code hands out."""
+
+    def file_url(self, uuid: str, /) -> str:
+        """Where the file with this UUID is downloaded."""
+
+    def upload_url(self, now_ns: int, /) -> str:
+        """Where a file may be uploaded, for an hour from `now_ns`."""
+
+
+class Platform(Protocol):
+    """What contexts ask of the runner."""
+
+    @property
+    def cursors(self) -> Cursors: ...
+
+    @property
+    def links(self) -> Links: ...
+
+    @property
+    def variables(self) -> Mapping[str, str]: ...
+
+    async def run_nested(
+        self, caller: "Call", target: object, arguments: Mapping[str, Any], kind: Kind, /
+    ) -> Any:
+        """Run a query or mutation inside the caller's transaction."""
+
+
+class Budget:
+    """What is shared by a whole tree of calls, and noticed during it."""
+
+    __slots__ = ("identity_read", "paginated")
+
+    def __init__(self) -> None:
+        # Whether anything looked at who is calling: then the result is that caller's alone.
+        self.identity_read = False
+        # Whether a page was read: one in each execution.
+        self.paginated = False
+
+
+class Call:
+    """One function under way."""
+
+    __slots__ = (
+        "_children",
+        "budget",
+        "depth",
+        "function",
+        "identity",
+        "platform",
+        "tx",
+    )
+
+    def __init__(
+        self,
+        platform: Platform,
+        function: Function[..., Any],
+        tx: Transaction,
+        identity: Identity,
+        budget: Budget,
+        depth: int = 1,
+    ) -> None:
+        self.platform = platform
+        self.function = function
+        self.tx = tx
+        self.identity = identity
+        self.budget = budget
+        self.depth = depth
+        self._children: asyncio.Lock | None = None
+
+    def children(self) -> asyncio.Lock:
+        """Held while a nested mutation runs: siblings take turns, also under `gather`."""
+        if self._children is None:
+            self._children = asyncio.Lock()
+        return self._children
+
+    def nested(self, function: Function[..., Any]) -> "Call":
+        """The call of `function` by this one.
+
+        Raises:
+            InvalidArgumentError: too deep.
+        """
+        if self.depth >= DEPTH_MAX:
+            raise InvalidArgumentError(
+                "Cross component call depth limit exceeded. "
+                "Do you have an infinite loop in your app?"
+            )
+        return Call(self.platform, function, self.tx, self.identity, self.budget, self.depth + 1)
+
+    def read_identity(self) -> dict[str, Any] | None:
+        """Who is calling, as app code sees it. From now on the result depends on it."""
+        self.budget.identity_read = True
+        if self.identity.refusal is not None:
+            raise self.identity.refusal
+        attributes = self.identity.attributes
+        return None if attributes is None else dict(attributes)
+
+    def read_variable(self, name: str) -> str | None:
+        """An environment variable. From now on the result depends on it."""
+        self.tx.reads.intervals.append(variable_interval(self.tx.catalog, name))
+        return self.platform.variables.get(name)
+
+    async def read_page(self, plan: Plan, request: PageRequest, /) -> dict[str, Any]:
+        if self.budget.paginated:
+            raise InvalidArgumentError(
+                "This query or mutation function ran multiple paginated queries. Convex only "
+                "supports a single paginated query in each function."
+            )
+        self.budget.paginated = True
+        return await read_page(self.tx, plan, request, self.platform.cursors)
+
+
+def arguments_of(
+    name: str, positional: tuple[Any, ...], named: dict[str, Any]
+) -> Mapping[str, Any]:
+    """The arguments of a nested call: by name, or as one dict.
+
+    Raises:
+        InvalidArgumentError: anything else.
+    """
+    if not positional:
+        return named
+    if len(positional) == 1 and not named and isinstance(positional[0], Mapping):
+        return positional[0]
+    raise InvalidArgumentError(
+        f"{name}() takes the function's arguments by name, or all of them as one dict."
+    )
+
+
+def check_kind(function: Function[..., Any], kind: Kind) -> None:
+    """Raise an InvalidArgumentError if `function` is not of `kind`."""
+    if function.kind is not kind:
+        raise InvalidArgumentError(
+            f"Trying to execute {function.path} as {kind.value}, but it is defined as "
+            f"{function.kind.value}."
+        )

@@ -1,0 +1,52 @@
+"""Who is calling: a verified user, an administrator, or nobody in particular."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from camber.errors import RequestError
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A caller. `attributes` are what `ctx.auth.get_user_identity()` shows; None for nobody.
+
+    An administrator may act as a user: then both are set.
+    """
+
+    attributes: Mapping[str, Any] | None = None
+    is_admin: bool = False
+    # Why the caller's token was refused, where that is not refused at once (HTTP endpoints).
+    refusal: RequestError | None = None
+
+    @property
+    def key(self) -> str:
+        """What tells users apart in a cache; empty for nobody."""
+        return "" if self.attributes is None else str(self.attributes["tokenIdentifier"])
+
+
+NOBODY = Identity()
+ADMIN = Identity(is_admin=True)
+
+
+class TokenVerifier(Protocol):
+    """Who can tell whether a user's token is genuine."""
+
+    async def verify(self, token: str, /) -> Identity:
+        """The user whom `token` names.
+
+        Raises:
+            RequestError: the token is not accepted; the message says why.
+        """
+
+
+class NoProviders:
+    """The verifier of a deployment without auth providers: no token is accepted."""
+
+    async def verify(self, token: str, /) -> Identity:
+        raise RequestError(
+            401,
+            "NoAuthProvider",
+            "No auth provider found matching the given token (no providers configured). "
+            "Check convex/auth_config.py.",
+        )

@@ -1,0 +1,56 @@
+"""What came of an execution: a result or a failure, the log, and what was read to get there."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from camber.database.read_set import ReadSet
+from camber.functions.capture import LogLine
+from camber.functions.failure import Failure
+from camber.storage.engine import Timestamp
+from camber.values.wire import to_wire, unpack_value
+
+
+class Outcome:
+    """The end of an execution. `text` is the result in the stored format, None after a failure."""
+
+    __slots__ = ("_wire", "error", "failure", "log", "reads", "request_id", "text", "ts")
+
+    def __init__(
+        self,
+        text: str | None,
+        ts: Timestamp,
+        reads: ReadSet,
+        log: Sequence[LogLine],
+        error: Exception | None = None,
+        failure: Failure | None = None,
+    ) -> None:
+        self.text = text
+        # What a query saw, or when a mutation became visible.
+        self.ts = ts
+        self.reads = reads
+        self.log = log
+        # What was raised, for callers in this process; `failure` is what is told of it.
+        self.error = error
+        self.failure = failure
+        # What finds it in the logs, once there is something to find.
+        self.request_id = ""
+        # The result as clients get it, encoded once for all of them.
+        self._wire: bytes | None = None
+
+    def value(self) -> Any:
+        """The result, as an object of the caller's own.
+
+        Raises:
+            Exception: what the function raised.
+        """
+        if self.error is not None:
+            raise self.error
+        assert self.text is not None
+        return unpack_value(self.text)
+
+    def wire(self) -> bytes:
+        """The result in the lossless wire form."""
+        if self._wire is None:
+            assert self.text is not None
+            self._wire = to_wire(unpack_value(self.text))
+        return self._wire

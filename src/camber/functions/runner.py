@@ -1,0 +1,532 @@
+"""Runs queries, mutations and endpoints in this process, and hands actions to theirs.
+
+A query or mutation body is run on the event-loop thread, to its end, at once. A body that takes
+longer than a blink is stopped there and begun again on a side thread, where it may take its full
+time without holding anybody up; queries and mutations may run many times, so nobody can tell.
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Final, Protocol
+
+from camber.clock import Clock
+from camber.database.database import Database, backoff_seconds
+from camber.database.pagination import Cursors
+from camber.database.transaction import Transaction
+from camber.errors import (
+    ConflictError,
+    FunctionNotFoundError,
+    InternalError,
+    InvalidArgumentError,
+    LimitError,
+    OverrunError,
+    TransientError,
+)
+from camber.functions.cache import QueryCache
+from camber.functions.call import Budget, Call, Links, check_kind
+from camber.functions.capture import LogCapture
+from camber.functions.context import HttpEndpointCtx, MutationCtx, QueryCtx
+from camber.functions.definition import Function, Kind
+from camber.functions.drive import drive
+from camber.functions.events import Ended, Events
+from camber.functions.execution import Environment, Execution, current_execution
+from camber.functions.failure import failure_of
+from camber.functions.fetch import Request, Response
+from camber.functions.files import FileStore
+from camber.functions.identity import Identity
+from camber.functions.outcome import Outcome
+from camber.functions.path import display
+from camber.functions.reference import path_of
+from camber.functions.registry import Registry
+from camber.functions.watchdog import Watchdog
+from camber.values.value import survey
+from camber.values.wire import pack_value, unpack_value
+
+AnyFunction = Function[..., Any]
+
+INLINE_SECONDS: Final = 0.05
+"""How long a body may hold the event loop before it is moved to a side thread."""
+
+BODY_SECONDS: Final = 1.0
+"""How long a query or mutation may run in all."""
+
+STEP_SECONDS: Final = 0.5
+"""How long an endpoint may run without yielding to the event loop."""
+
+SLOW_SECONDS: Final = 60.0
+"""For how long a function that was too slow for the event loop goes to a side thread at once."""
+
+SIDE_THREADS: Final = 4
+CONFLICTS_MAX: Final = 4
+ARGUMENTS_SIZE_MAX: Final = 16 << 20
+RESULT_SIZE_MAX: Final = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """A top-level call of a query or mutation."""
+
+    function: AnyFunction
+    arguments: Mapping[str, Any]
+    identity: Identity
+    request_id: str = ""
+
+
+class _TooSlowError(Exception):
+    """A body held the event loop for too long and was stopped. It is to run on a side thread."""
+
+
+class _FailedError(Exception):
+    """Carries the outcome of a body that failed out of the transaction it undoes."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+
+
+class ActionRunner(Protocol):
+    """Runs actions, each in a process of its own."""
+
+    async def run(self, invocation: Invocation, /) -> Outcome:
+        """Run an action to its end."""
+
+
+class Runner:
+    """Runs the functions of the app in force."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        watchdog: Watchdog,
+        cursors: Cursors,
+        links: Links,
+        files: FileStore,
+        events: Events,
+    ) -> None:
+        self.database = database
+        self.cursors = cursors
+        self.links = links
+        self.files = files
+        self.events = events
+        self.registry = Registry({})
+        # The environment variables as of the last commit. Kept by the deployment.
+        self.variables: Mapping[str, str] = {}
+        # Who runs actions; set by the deployment before the first one is asked for.
+        self.actions: ActionRunner | None = None
+        self.cache = QueryCache(database, clock)
+        self._clock = clock
+        self._watchdog = watchdog
+        self._side = ThreadPoolExecutor(SIDE_THREADS, thread_name_prefix="camber-side")
+        # Functions that were too slow lately, and until when that is held against them.
+        self._slow: dict[str, float] = {}
+        # Chance in a body is seeded from a secret and a number that is never used twice.
+        self._secret = secrets.token_bytes(16)
+        self._counter = count(1)
+
+    def use(self, registry: Registry) -> None:
+        """Run another version of the app from now on."""
+        self.registry = registry
+        self._slow.clear()
+        self.cache.clear()
+
+    def close(self) -> None:
+        self._side.shutdown(wait=False, cancel_futures=True)
+
+    # Finding functions
+
+    def find(self, target: Any, kind: Kind | None) -> AnyFunction:
+        """The function that `target` names: internal ones too, for the app's own calls.
+
+        Raises:
+            FunctionNotFoundError: there is none.
+            InvalidArgumentError: it is of another kind.
+        """
+        if type(target) is str:
+            function = self.registry.find(target)
+        else:
+            function = self.registry.find(path_of(target))
+        if function is None:
+            path = target if isinstance(target, str) else path_of(target)
+            raise FunctionNotFoundError(
+                f"Could not find function for '{path}'. Did you forget to run `camber dev`?"
+            )
+        if kind is not None:
+            check_kind(function, kind)
+        return function
+
+    # Top-level calls
+
+    async def run_query(self, invocation: Invocation) -> Outcome:
+        """Run a query on the newest snapshot, or take its result from the cache."""
+        outcome = await self._run_query(invocation)
+        if outcome.log or outcome.failure is not None:
+            self._tell(invocation, outcome)
+        return outcome
+
+    async def run_mutation(self, invocation: Invocation) -> Outcome:
+        """Run a mutation; its outcome is known once it is durable.
+
+        Raises:
+            TransientError: it could not be committed; the same call may succeed later.
+            InternalError: the store failed.
+        """
+        outcome = await self._run_mutation(invocation)
+        if outcome.log or outcome.failure is not None:
+            self._tell(invocation, outcome)
+        return outcome
+
+    async def run_action(self, invocation: Invocation) -> Outcome:
+        """Run an action in a process of its own. Never retried."""
+        assert self.actions is not None, "the deployment runs actions"
+        try:
+            _check_arguments(invocation.function, invocation.arguments)
+        except Exception as error:  # the edge of the call: whatever the arguments are
+            outcome = self._failed_before(invocation, error)
+        else:
+            outcome = await self.actions.run(invocation)
+        if outcome.log or outcome.failure is not None:
+            self._tell(invocation, outcome)
+        return outcome
+
+    def _tell(self, invocation: Invocation, outcome: Outcome) -> None:
+        if outcome.request_id:
+            return  # A cached result: what it said has been told.
+        function = invocation.function
+        outcome.request_id = invocation.request_id or new_request_id()
+        self.events.tell(
+            Ended(
+                function.kind,
+                display(function.path),
+                outcome.request_id,
+                outcome.log,
+                outcome.failure,
+            )
+        )
+
+    async def _run_query(self, invocation: Invocation) -> Outcome:
+        function = invocation.function
+        try:
+            _check_arguments(function, invocation.arguments)
+            key = pack_value(_ordered(invocation.arguments))
+        except Exception as error:  # the edge of the call: whatever the arguments are
+            return self._failed_before(invocation, error)
+        found = self.cache.find(function.path, key, invocation.identity.key)
+        if found is not None:
+            return found
+        if not self._is_slow(function):
+            tx = self.database.snapshot()
+            try:
+                outcome, execution, budget = self._attempt(invocation, tx, INLINE_SECONDS)
+            except _TooSlowError:
+                self._note_slow(function)
+            else:
+                self._remember(invocation, key, outcome, execution, budget)
+                return outcome
+        return await self._run_query_aside(invocation, key)
+
+    async def run_query_on(self, invocation: Invocation, tx: Transaction) -> Outcome:
+        """Run a query in a transaction of the caller's choice, such as one at an older timestamp,
+        past the cache."""
+        try:
+            _check_arguments(invocation.function, invocation.arguments)
+        except Exception as error:  # the edge of the call: whatever the arguments are
+            outcome = self._failed_before(invocation, error)
+        else:
+            outcome, _, _ = self._attempt(invocation, tx, BODY_SECONDS)
+        if outcome.log or outcome.failure is not None:
+            self._tell(invocation, outcome)
+        return outcome
+
+    async def _run_mutation(self, invocation: Invocation) -> Outcome:
+        try:
+            _check_arguments(invocation.function, invocation.arguments)
+        except Exception as error:  # the edge of the call: whatever the arguments are
+            return self._failed_before(invocation, error)
+        if not self._is_slow(invocation.function):
+            try:
+                return await self._commit_in_line(invocation, INLINE_SECONDS)
+            except _TooSlowError:
+                self._note_slow(invocation.function)
+        return await self._run_mutation_aside(invocation)
+
+    async def _commit_in_line(self, invocation: Invocation, limit_seconds: float) -> Outcome:
+        def attempt(tx: Transaction) -> Outcome:
+            outcome, _, _ = self._attempt(invocation, tx, limit_seconds)
+            if outcome.failure is not None:
+                raise _FailedError(outcome)
+            return outcome
+
+        try:
+            committed = await self.database.run(attempt)
+        except _FailedError as failed:
+            return failed.outcome
+        committed.value.ts = committed.ts
+        return committed.value
+
+    # On a side thread
+
+    async def _run_query_aside(self, invocation: Invocation, key: str) -> Outcome:
+        snapshot = await self.database.engine.snapshot()
+        try:
+            tx = self.database.transaction_on(snapshot, snapshot.ts)
+            outcome, execution, budget = await self._attempt_aside(invocation, tx)
+        finally:
+            snapshot.close()
+        self._remember(invocation, key, outcome, execution, budget)
+        return outcome
+
+    async def _run_mutation_aside(self, invocation: Invocation) -> Outcome:
+        for conflicts in range(CONFLICTS_MAX + 1):
+            snapshot = await self.database.engine.snapshot()
+            try:
+                tx = self.database.transaction_on(snapshot, snapshot.ts)
+                outcome, _, _ = await self._attempt_aside(invocation, tx)
+            finally:
+                snapshot.close()
+            if outcome.failure is not None:
+                return outcome
+            try:
+                outcome.ts = await self.database.commit(tx)
+                return outcome
+            except ConflictError:
+                await asyncio.sleep(backoff_seconds(conflicts))
+        # In line there is no conflict: slow for everybody, but it does not starve.
+        return await self._commit_in_line(invocation, BODY_SECONDS)
+
+    async def _attempt_aside(
+        self, invocation: Invocation, tx: Transaction
+    ) -> tuple[Outcome, Execution, Budget]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._side, self._attempt, invocation, tx, BODY_SECONDS)
+
+    def _is_slow(self, function: AnyFunction) -> bool:
+        slow = self._slow
+        if not slow:
+            return False
+        until = slow.get(function.path)
+        if until is None:
+            return False
+        if self._clock.monotonic() < until:
+            return True
+        del slow[function.path]
+        return False
+
+    def _note_slow(self, function: AnyFunction) -> None:
+        self._slow[function.path] = self._clock.monotonic() + SLOW_SECONDS
+
+    # One attempt
+
+    def _attempt(
+        self, invocation: Invocation, tx: Transaction, limit_seconds: float
+    ) -> tuple[Outcome, Execution, Budget]:
+        """Run a body to its end in `tx`, on this thread.
+
+        Raises:
+            _TooSlowError: it was stopped at `limit_seconds`, which was not its full time.
+            TransientError, InternalError: not the body's fault.
+        """
+        function = invocation.function
+        budget = Budget()
+        call = Call(self, function, tx, invocation.identity, budget)
+        execution = Execution(
+            Environment.DETERMINISTIC,
+            function.path,
+            tx.now_ns,
+            self._secret + next(self._counter).to_bytes(8),
+            invocation.request_id,
+            None,
+            call.read_variable,
+            call,
+        )
+        token = current_execution.set(execution)
+        try:
+            arguments = function.signature.bind(_isolated(invocation.arguments), tx.catalog)
+            work = _Work(function, call, arguments)
+            result = self._watchdog.call(execution, limit_seconds, _run_body, work)
+            text = _text_of_result(function, result, tx)
+        except (TransientError, InternalError):
+            raise
+        except OverrunError as error:
+            if limit_seconds < BODY_SECONDS:
+                raise _TooSlowError(str(error)) from None
+            return self._failed(invocation, error, tx, execution.log), execution, budget
+        except Exception as error:  # the edge of the body: its failure is its caller's
+            return self._failed(invocation, error, tx, execution.log), execution, budget
+        finally:
+            current_execution.reset(token)
+        return Outcome(text, tx.begin_ts, tx.reads, execution.log.lines), execution, budget
+
+    def _remember(
+        self,
+        invocation: Invocation,
+        key: str,
+        outcome: Outcome,
+        execution: Execution,
+        budget: Budget,
+    ) -> None:
+        if outcome.failure is None and invocation.function is self.registry.find(
+            invocation.function.path
+        ):
+            identity = invocation.identity.key if budget.identity_read else None
+            self.cache.put(
+                invocation.function.path, key, identity, outcome, timed=execution.clock_read
+            )
+
+    def _failed_before(self, invocation: Invocation, error: Exception) -> Outcome:
+        return self._failed(invocation, error, self.database.snapshot(), LogCapture())
+
+    def _failed(
+        self, invocation: Invocation, error: Exception, tx: Transaction, log: LogCapture
+    ) -> Outcome:
+        failure = failure_of(error)
+        return Outcome(None, tx.begin_ts, tx.reads, log.lines, error, failure)
+
+    # Calls from functions
+
+    async def run_nested(
+        self, caller: Call, target: object, arguments: Mapping[str, Any], kind: Kind, /
+    ) -> Any:
+        """Run a query or mutation inside the caller's transaction."""
+        if kind is Kind.MUTATION and caller.function.kind is Kind.QUERY:
+            raise InvalidArgumentError("Cannot call a Mutation function from a Query function")
+        function = self.find(target, kind)
+        call = caller.nested(function)
+        bound = function.signature.bind(_copied(arguments), call.tx.catalog)
+        if kind is Kind.QUERY:
+            result = await _result_of(function, QueryCtx(call), bound)
+            return _copied_result(function, result, call.tx)
+        async with caller.children():
+            savepoint = call.tx.savepoint()
+            try:
+                result = await _result_of(function, MutationCtx(call), bound)
+                copied = _copied_result(function, result, call.tx)
+            except BaseException:
+                call.tx.roll_back(savepoint)
+                raise
+            call.tx.release(savepoint)
+            return copied
+
+    async def run_in_own(
+        self, target: Any, arguments: Any, kind: Kind, identity: Identity, /
+    ) -> Any:
+        """Run a function as a call of its own, internal ones included; an endpoint's calls.
+
+        Raises:
+            Exception: what the function raised.
+        """
+        function = self.find(target, kind)
+        if kind is Kind.QUERY:
+            outcome = await self.run_query(Invocation(function, arguments, identity))
+            return outcome.value()
+        if kind is Kind.MUTATION:
+            outcome = await self.run_mutation(Invocation(function, arguments, identity))
+            return outcome.value()
+        outcome = await self.run_action(Invocation(function, arguments, identity))
+        return outcome.value()
+
+    # HTTP endpoints
+
+    async def run_endpoint(
+        self,
+        function: AnyFunction,
+        request: Request,
+        identity: Identity,
+        request_id: str,
+        log: LogCapture,
+    ) -> Response:
+        """Run an endpoint's body as the task it is called in.
+
+        Raises:
+            Exception: what it raised.
+            OverrunError: it did not yield for too long.
+        """
+        execution = Execution(
+            Environment.ENDPOINT,
+            function.path,
+            self._clock.now_ns(),
+            b"",
+            request_id,
+            log,
+            self.variables.get,
+        )
+        # The task is this endpoint's alone: nothing to set back.
+        current_execution.set(execution)
+        ctx = HttpEndpointCtx(self, identity)
+        response = await self._watchdog.steps(execution, STEP_SECONDS, function.body(ctx, request))
+        if not isinstance(response, Response):
+            raise InvalidArgumentError("HTTP actions must return a Response")
+        return response
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A body about to run: what the watchdog is handed."""
+
+    function: AnyFunction
+    call: Call
+    arguments: dict[str, Any]
+
+
+def _run_body(work: _Work) -> Any:
+    function = work.function
+    ctx = QueryCtx(work.call) if function.kind is Kind.QUERY else MutationCtx(work.call)
+    result = function.body(ctx, **work.arguments)
+    return drive(result) if function.is_async else result
+
+
+async def _result_of(function: AnyFunction, ctx: Any, arguments: dict[str, Any]) -> Any:
+    result = function.body(ctx, **arguments)
+    return await result if function.is_async else result
+
+
+def _ordered(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    return arguments if len(arguments) < 2 else dict(sorted(arguments.items()))
+
+
+def _copied(arguments: Mapping[str, Any]) -> Any:
+    """Arguments by value: what the callee does to them is not the caller's to see."""
+    return unpack_value(pack_value(dict(arguments)))
+
+
+def _copied_result(function: AnyFunction, result: Any, tx: Transaction) -> Any:
+    return unpack_value(_text_of_result(function, result, tx))
+
+
+def _text_of_result(function: AnyFunction, result: Any, tx: Transaction) -> str:
+    """The checked result in the stored format."""
+    text = pack_value(function.signature.export(result, tx.catalog))
+    if len(text) > RESULT_SIZE_MAX:
+        raise LimitError(
+            f"Function {function.path} return value is too large "
+            f"(actual: {len(text) / (1 << 20):.2f} MiB, limit: 16 MiB)"
+        )
+    return text
+
+
+def _check_arguments(function: AnyFunction, arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments that are no values, or too large."""
+    size, _ = survey(arguments)
+    if size > ARGUMENTS_SIZE_MAX:
+        raise LimitError(
+            f"Arguments for {function.path} are too large "
+            f"(actual: {size / (1 << 20):.2f} MiB, limit: 16 MiB)"
+        )
+
+
+def _isolated(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments that a body may change without its caller, or its next attempt, seeing it."""
+    for value in arguments.values():
+        if isinstance(value, list | dict):
+            copied: dict[str, Any] = _copied(arguments)
+            return copied
+    return dict(arguments)
+
+
+def new_request_id() -> str:
+    """16 hex digits that find a request in the logs."""
+    return os.urandom(8).hex()

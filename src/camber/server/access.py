@@ -1,0 +1,102 @@
+"""Who sent a request: the `Authorization` header, read strictly.
+
+`Bearer <token>` is a user, `Convex <admin key>` an administrator, `Convex <admin key>:<base64>` an
+administrator who acts as the user that the JSON in the base64 describes.
+"""
+
+import base64
+import hashlib
+import hmac
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+from camber.errors import RequestError
+from camber.functions.identity import ADMIN, NOBODY, Identity, TokenVerifier
+from camber.server.exchange import Exchange
+from camber.values.wire import parse_json
+
+_HEADER_MIN: Final = 7
+
+
+class Access:
+    """Reads identities; knows the deployment's admin key and who verifies users' tokens."""
+
+    def __init__(self, name: str, admin_key: str, verifier: TokenVerifier) -> None:
+        self._name = name
+        # Only the hash is compared, so that how long it takes says nothing about the key.
+        self._secret_hash = _hash(admin_key.partition("|")[2])
+        self._verifier = verifier
+
+    async def identify(self, exchange: Exchange) -> Identity:
+        """Who sent this request; refused if the header cannot be accepted.
+
+        Raises:
+            RequestError: 400 or 401.
+        """
+        header = exchange.header("authorization")
+        if header is None:
+            return self._from_query(exchange)
+        if len(header) < _HEADER_MIN:
+            raise RequestError(400, "InvalidHeaderFailure", "Invalid authentication header")
+        scheme, _, credentials = header.partition(" ")
+        match scheme.lower():
+            case "bearer":
+                return await self._verifier.verify(credentials.strip())
+            case "convex":
+                return self._admin(credentials.strip())
+        raise RequestError(400, "InvalidAdminKey", "Invalid admin key")
+
+    async def identify_leniently(self, exchange: Exchange) -> Identity:
+        """As `identify`, but a header that is not accepted is only remembered: an endpoint may
+        have its own use for it."""
+        header = exchange.header("authorization")
+        if header is None:
+            return NOBODY
+        try:
+            return await self.identify(exchange)
+        except RequestError as error:
+            return Identity(refusal=error)
+
+    def _from_query(self, exchange: Exchange) -> Identity:
+        """Download links carry the key in the query."""
+        if "adminKey=" not in exchange.query:
+            return NOBODY
+        key = dict(parse_qsl(exchange.query)).get("adminKey", "")
+        return self._admin(key)
+
+    def _admin(self, credentials: str) -> Identity:
+        key, colon, acting = credentials.partition(":")
+        if not self._is_admin_key(key):
+            raise RequestError(
+                401, "BadDeployKey", "The provided deploy key was invalid for this instance"
+            )
+        return Identity(_acting_as(acting), is_admin=True) if colon else ADMIN
+
+    def _is_admin_key(self, key: str) -> bool:
+        name, bar, secret = key.rpartition("|")
+        # A type such as `dev:` before the name is for people.
+        named = name.rpartition(":")[2]
+        matches = hmac.compare_digest(_hash(secret), self._secret_hash)
+        return bool(bar) and matches and named == self._name
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+def _acting_as(encoded: str) -> dict[str, Any]:
+    malformed = RequestError(400, "HeaderParseFailure", "Malformed Authorization header.")
+    try:
+        attributes = parse_json(base64.b64decode(encoded, validate=True))
+    except ValueError:
+        raise malformed from None
+    except Exception as error:
+        raise malformed from error
+    if not isinstance(attributes, dict):
+        raise malformed
+    if "tokenIdentifier" not in attributes:
+        issuer, subject = attributes.get("issuer"), attributes.get("subject")
+        if not isinstance(issuer, str) or not isinstance(subject, str):
+            raise malformed
+        attributes["tokenIdentifier"] = f"{issuer}|{subject}"
+    return attributes

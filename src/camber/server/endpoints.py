@@ -1,0 +1,192 @@
+"""HTTP endpoints: from an exchange to a request, through the app's router, and back.
+
+Nothing is added to what an endpoint answers but what the transport needs: no CORS headers, no
+automatic OPTIONS. A `HEAD` is answered by the GET endpoint, without the body.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from typing import Final, cast
+
+from camber.errors import InternalError, RequestError, TransientError, UserError
+from camber.functions.capture import LogCapture
+from camber.functions.definition import Kind
+from camber.functions.events import Ended, Events
+from camber.functions.failure import Failure, error_body, failure_of
+from camber.functions.fetch import Request, Response
+from camber.functions.runner import AnyFunction, Runner, new_request_id
+from camber.server.access import Access
+from camber.server.api import request_error_of
+from camber.server.exchange import Exchange
+
+BODY_MAX: Final = 20 << 20
+RESPONSE_MAX: Final = 20 << 20
+TOO_LARGE_TEXT: Final = "HttpResponseTooLarge: HTTP actions support responses up to 20 MiB"
+
+_TEXT: Final = [("content-type", "text/plain; charset=utf-8")]
+_JSON: Final = [("content-type", "application/json")]
+
+
+class Endpoints:
+    """Serves the app's HTTP routes."""
+
+    def __init__(self, runner: Runner, access: Access, events: Events, *, redact: bool) -> None:
+        self._runner = runner
+        self._access = access
+        self._events = events
+        self._redact = redact
+
+    def serve(self, exchange: Exchange, path: str) -> Awaitable[None] | None:
+        """Answer a request for `path`, which is the exchange's own or what follows `/http`."""
+        router = self._runner.registry.router
+        if router is None:
+            body = b"This Convex deployment does not have HTTP actions enabled."
+            exchange.respond(404, _TEXT, body)
+            return None
+        match = router.lookup(exchange.method, path)
+        if match is None:
+            exchange.respond(404, _TEXT, b"No matching routes found")
+            return None
+        exchange.body_limit = BODY_MAX
+        if (exchange.content_length or 0) > BODY_MAX:
+            raise RequestError(
+                413, "RequestTooLarge", f"The body is larger than {BODY_MAX} bytes (20 MiB)."
+            )
+        function = cast(AnyFunction, match.handler)
+        return self._run(exchange, path, function, match.route)
+
+    async def _run(self, exchange: Exchange, path: str, function: AnyFunction, route: str) -> None:
+        started = time.perf_counter()
+        identity = await self._access.identify_leniently(exchange)
+        log = LogCapture()
+        request_id = exchange.header("convex-request-id") or ""
+        request = Request._incoming(
+            exchange.method,
+            _url_of(exchange, path),
+            list(exchange.headers),
+            exchange,
+            _Signal(exchange),
+        )
+        failure: Failure | None = None
+        try:
+            response = await self._runner.run_endpoint(function, request, identity, request_id, log)
+            await self._send(exchange, response)
+        except ConnectionResetError:
+            return  # The client is gone: nobody is there to be told anything.
+        except (TransientError, InternalError) as error:
+            failure = failure_of(error)
+            _answer_trouble(exchange, error)
+        except Exception as error:  # the edge of the request: the endpoint's failure is told
+            failure = failure_of(error)
+            request_id = request_id or new_request_id()
+            self._answer_failure(exchange, error, failure, request_id)
+        if failure is not None or log.lines:
+            self._events.tell(
+                Ended(
+                    Kind.HTTP,
+                    f"{exchange.method} {route}",
+                    request_id or new_request_id(),
+                    log.lines,
+                    failure,
+                    time.perf_counter() - started,
+                )
+            )
+
+    async def _send(self, exchange: Exchange, response: Response) -> None:
+        payload = response._payload
+        if payload is not None:
+            if len(payload) > RESPONSE_MAX:
+                raise UserError(TOO_LARGE_TEXT, code="HttpResponseTooLarge")
+            exchange.respond(response.status, response._wire_headers(), payload)
+            return
+        await exchange.start(response.status, response._wire_headers(), length=response._size)
+        sent = 0
+        async with contextlib.aclosing(_closable(response._pieces())) as pieces:
+            async for chunk in pieces:
+                sent += len(chunk)
+                if sent > RESPONSE_MAX:
+                    raise UserError(TOO_LARGE_TEXT, code="HttpResponseTooLarge")
+                await exchange.send(chunk)
+        await exchange.finish()
+
+    def _answer_failure(
+        self, exchange: Exchange, error: Exception, failure: Failure, request_id: str
+    ) -> None:
+        if exchange.is_answered:
+            # Half an answer must not be taken for a whole one.
+            exchange.abort()
+            return
+        if isinstance(error, RequestError) and error.code in _TRANSPORT_CODES:
+            raise error
+        body = error_body(failure, request_id, redacted=self._redact)
+        exchange.respond(500, _JSON, body)
+
+
+# Refusals of the transport that surface while an endpoint reads its body.
+_TRANSPORT_CODES: Final = ("RequestTooLarge", "RequestTimeout", "BadRequest")
+
+
+def _answer_trouble(exchange: Exchange, error: Exception) -> None:
+    """The platform's trouble, not the endpoint's: said as such."""
+    if exchange.is_answered:
+        exchange.abort()
+        return
+    told = request_error_of(error)
+    if told is None:
+        raise error
+    raise told
+
+
+async def _closable(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """The same pieces; whoever stops in the middle closes what produces them."""
+    try:
+        async for piece in pieces:
+            yield piece
+    finally:
+        close = getattr(pieces, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def _url_of(exchange: Exchange, path: str) -> Callable[[], str]:
+    """The URL as the caller wrote it, composed when it is asked for."""
+
+    def compose() -> str:
+        forwarded = exchange.header("forwarded") or ""
+        scheme = (
+            exchange.header("x-forwarded-proto")
+            or _forwarded(forwarded, "proto")
+            or exchange.scheme
+        )
+        host = _forwarded(forwarded, "host") or exchange.header("x-forwarded-host") or exchange.host
+        query = f"?{exchange.query}" if exchange.query else ""
+        return f"{scheme}://{host}{path}{query}"
+
+    return compose
+
+
+def _forwarded(header: str, name: str) -> str | None:
+    """An element of the first hop in a `Forwarded` header."""
+    for pair in header.split(",")[0].split(";"):
+        key, _, value = pair.strip().partition("=")
+        if key.lower() == name:
+            return value.strip('"')
+    return None
+
+
+class _Signal:
+    """Tells an endpoint that its caller has gone."""
+
+    __slots__ = ("_exchange",)
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    @property
+    def aborted(self) -> bool:
+        return self._exchange.disconnected.done()
+
+    async def wait(self) -> None:
+        await asyncio.shield(self._exchange.disconnected)
