@@ -122,8 +122,9 @@ def _connect_to_read(path: Path, cache_size: int) -> apsw.Connection:
 
 
 def _check_schema(connection: apsw.Connection, path: Path) -> None:
-    if connection.execute("PRAGMA journal_mode").get != "wal":
-        raise StorageCorruptError(f"The database {path} is damaged: it has lost its WAL mode.")
+    # It is in that mode from the start, unless a tool has taken it out of it.
+    if connection.execute("PRAGMA journal_mode = WAL").get != "wal":
+        raise StorageError(f"The database {path} cannot be put into WAL mode.")
     names = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema")]
     for table in _TABLES:
         if table not in names:
@@ -171,8 +172,12 @@ class SqliteBatch:
         self._require_open()
         try:
             self._writer.apply(commit)
-        except BaseException as error:
-            raise self._break(error) from error
+        except apsw.Error as error:
+            self.state = BatchState.BROKEN
+            raise self._writer.report(error) from error
+        except BaseException:
+            self.state = BatchState.BROKEN
+            raise
 
     def drop_index(self, index: IndexNumber, /) -> None:
         assert index != BY_ID, "the index by id cannot be dropped"
@@ -185,15 +190,11 @@ class SqliteBatch:
             try:
                 self._writer.begin()
             except apsw.Error as error:
-                raise self._break(error) from error
+                self.state = BatchState.BROKEN
+                raise self._writer.report(error) from error
             self._reader = self._engine.write_reader
             self.state = BatchState.OPEN
         assert self.state is BatchState.OPEN, f"the batch is {self.state.value}"
-
-    def _break(self, error: BaseException) -> BaseException:
-        """What to raise for `error`, after which the transaction is not whole."""
-        self.state = BatchState.BROKEN
-        return self._writer.report(error) if isinstance(error, apsw.Error) else error
 
     async def commit(self) -> None:
         if self.state is BatchState.EMPTY:

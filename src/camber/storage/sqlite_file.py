@@ -185,7 +185,8 @@ def _check_header(path: Path) -> None:
             f"this release of Camber reads format {FORMAT_VERSION}."
         )
     # While commits wait in the write-ahead log, the header may rightly be ahead of the file.
-    expected = _number(header, 28) * PAGE_SIZE
+    page_size = int.from_bytes(header[16:18], "big")
+    expected = _number(header, 28) * (65536 if page_size == 1 else page_size)
     if size < expected and wal_size(path) == 0:
         raise StorageCorruptError(
             f"The database {path} is cut short: it has {size} bytes of {expected}."

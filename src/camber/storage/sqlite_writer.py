@@ -140,11 +140,12 @@ class SqliteWriter:
         if present == wanted:
             return
         self._execute("BEGIN IMMEDIATE")
+        # All that go before any that come: SQLite takes `Notes` and `notes` for one name.
         for name in present.keys() | wanted.keys():
-            if present.get(name) != wanted.get(name):
-                quoted = name.replace('"', '""')
-                self._execute(f'DROP VIEW IF EXISTS "{quoted}"')
-                self._execute(wanted.get(name, ""))
+            quoted = name.replace('"', '""')
+            self._execute(f'DROP VIEW IF EXISTS "{quoted}"')
+        for statement in wanted.values():
+            self._execute(statement)
         self._execute("COMMIT")
 
     def accept(self) -> None:
