@@ -33,7 +33,7 @@ def test_what_a_body_raises_comes_out() -> None:
 
 def test_gather_keeps_the_order_of_its_arguments() -> None:
     async def body() -> list[int]:
-        return await asyncio.gather(value_later(1), value(2), value_later(3))
+        return list(await asyncio.gather(value_later(1), value(2), value_later(3)))
 
     assert drive(body()) == [1, 2, 3]
 
@@ -68,14 +68,16 @@ def test_a_task_group_reports_a_failure_and_cancels_the_rest() -> None:
             finally:
                 ended.append("cancelled")
 
-        with pytest.raises(ExceptionGroup):
+        try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(wait_for_ever())
                 group.create_task(fail())
                 await asyncio.Event().wait()
+        except* ValueError:
+            ended.append("failed")
         return ended
 
-    assert drive(body()) == ["cancelled"]
+    assert drive(body()) == ["cancelled", "failed"]
 
 
 def test_locks_queues_and_events_work() -> None:
@@ -245,7 +247,7 @@ async def _timer() -> None:
 
 async def _timeout() -> None:
     async with asyncio.timeout(1):
-        pass
+        await value(1)
 
 
 @pytest.mark.parametrize(
@@ -335,7 +337,7 @@ def test_a_nested_drive_in_a_task_of_a_body_leaves_the_task_current() -> None:
         return before is asyncio.current_task()
 
     async def body() -> list[bool]:
-        return await asyncio.gather(child(), child())
+        return list(await asyncio.gather(child(), child()))
 
     assert drive(body()) == [True, True]
 

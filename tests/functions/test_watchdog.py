@@ -4,10 +4,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import uvloop
 
 from camber.errors import OverrunError
 from camber.functions.drive import drive
@@ -93,7 +94,7 @@ def test_except_exception_does_not_eat_the_interrupt(watchdog: Watchdog) -> None
 def test_code_that_eats_the_interrupt_is_interrupted_again(
     watchdog: Watchdog, side_thread: ThreadPoolExecutor, where: str
 ) -> None:
-    eaten = []
+    eaten: list[type[BaseException]] = []
 
     def eats(_: object) -> str:
         while len(eaten) < 3:
@@ -205,16 +206,22 @@ def test_each_step_of_a_task_is_bounded_and_waiting_is_free(watchdog: Watchdog) 
     assert asyncio.run(main()) == "answer"
 
 
-def test_an_endpoint_that_never_yields_is_stopped(watchdog: Watchdog) -> None:
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_an_endpoint_that_never_yields_is_stopped(
+    watchdog: Watchdog, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
     async def endpoint() -> None:
         await asyncio.sleep(0)
         endless()
 
     async def main() -> None:
-        await watchdog.steps(None, LIMIT, endpoint())
+        for _ in range(3):
+            with pytest.raises(OverrunError):
+                await watchdog.steps(None, LIMIT, endpoint())
+            await asyncio.sleep(0.001)
 
-    with pytest.raises(OverrunError):
-        asyncio.run(main())
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
 
 
 def test_an_endpoint_that_eats_the_interrupt_is_told_at_its_next_wait(watchdog: Watchdog) -> None:
@@ -233,6 +240,7 @@ def test_an_endpoint_that_eats_the_interrupt_is_told_at_its_next_wait(watchdog: 
 
 def test_a_bounded_endpoint_can_be_cancelled_and_catch_errors(watchdog: Watchdog) -> None:
     seen = []
+    caught = asyncio.Event()
 
     async def endpoint() -> None:
         try:
@@ -240,6 +248,7 @@ def test_a_bounded_endpoint_can_be_cancelled_and_catch_errors(watchdog: Watchdog
                 await asyncio.sleep(60)
         except TimeoutError:
             seen.append("timed out")
+            caught.set()
         try:
             await asyncio.sleep(60)
         finally:
@@ -250,8 +259,7 @@ def test_a_bounded_endpoint_can_be_cancelled_and_catch_errors(watchdog: Watchdog
             await watchdog.steps(None, 60, endpoint())
 
         task = asyncio.create_task(guarded())
-        while not seen:
-            await asyncio.sleep(0)
+        await caught.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -9,9 +9,14 @@ an error that names the call, the file and line, and the cure.
 It guards against mistakes, not against an attacker: app code is trusted not to dig tunnels.
 """
 
+import _thread
 import builtins
+import functools
 import os
 import sys
+import threading
+import time
+import zoneinfo
 from asyncio.events import _get_running_loop
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
@@ -33,6 +38,7 @@ def install() -> None:
     if not _installed:
         _installed = True
         sys.addaudithook(_audit)
+        _report_what_the_interpreter_does_not()
 
 
 # The hook cannot be taken away again, so it is there at most once.
@@ -105,8 +111,9 @@ class _Rule(Enum):
 def _rules() -> dict[str, _Rule]:
     """By audit event, see https://docs.python.org/3/library/audit_events.html."""
     outside = """
-        _thread.start_new_thread fcntl.fcntl fcntl.flock fcntl.ioctl fcntl.lockf mmap.__new__
-        os.chdir os.fchdir os.kill os.killpg os.putenv os.unsetenv signal.pthread_kill
+        _thread.start_joinable_thread _thread.start_new_thread fcntl.fcntl fcntl.flock
+        fcntl.ioctl fcntl.lockf mmap.__new__ os.chdir os.fchdir os.kill os.killpg
+        os.putenv os.unsetenv signal.pthread_kill
         resource.setrlimit socket.__new__ socket.bind socket.gethostname socket.sendmsg
         socket.sendto syslog.openlog syslog.syslog
     """
@@ -165,7 +172,7 @@ def _judge(
     rule: _Rule, event: str, args: tuple[Any, ...], execution: Execution, frame: FrameType
 ) -> None:
     app = app_frame(frame)
-    if app is None:
+    if app is None or (event == "open" and _is_time_zone(args[0])):
         return
     between = _frames_between(frame, app)
     modules = [_module(inner) for inner in between]
@@ -175,6 +182,11 @@ def _judge(
         raise refusal(_call(event, between), execution.environment.phrase)
     if not _may_endpoint(rule, args, modules):
         raise refusal(_call(event, between), execution.environment.phrase, ENDPOINT_CURE)
+
+
+def _is_time_zone(path: object) -> bool:
+    # `ZoneInfo` is written in C, so no frame of its tells that it is the one who reads.
+    return isinstance(path, str) and path.startswith(zoneinfo.TZPATH)
 
 
 def _may_endpoint(rule: _Rule, args: tuple[Any, ...], modules: list[str]) -> bool:
@@ -210,8 +222,31 @@ def _module(frame: FrameType) -> str:
     return name if isinstance(name, str) else ""
 
 
+def _report_what_the_interpreter_does_not() -> None:
+    """Judge what older interpreters raise no audit event for, also when a library calls it."""
+    if sys.version_info < (3, 13):
+        sleep = _judged(_Rule.BLOCKING, "time.sleep", time.sleep)
+        time.sleep = vars(SUBSTITUTES["time"])["sleep"] = sleep
+    if sys.version_info < (3, 12):
+        start = _judged(_Rule.OUTSIDE, "_thread.start_new_thread", _thread.start_new_thread)
+        _thread.start_new_thread = start
+        vars(threading)["_start_new_thread"] = start
+
+
+def _judged(rule: _Rule, event: str, real: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(real)
+    def function(*args: Any, **options: Any) -> Any:
+        execution = current()
+        if execution is not None:
+            _judge(rule, event, args, execution, sys._getframe(1))
+        return real(*args, **options)
+
+    return function
+
+
 _EVENT_CALLS: Final = {
     "_thread.start_new_thread": "threading.Thread.start()",
+    "_thread.start_joinable_thread": "threading.Thread.start()",
     "builtins.input": "input()",
     "glob.glob/2": "glob.glob()",
     "socket.__new__": "socket.socket()",
@@ -224,7 +259,7 @@ def _call(event: str, between: list[FrameType]) -> str:
     if not between:
         return _EVENT_CALLS.get(event, f"{event}()")
     module, function = _module(between[-1]), between[-1].f_code.co_qualname
-    name = function.partition(".<locals>")[0]
+    name = function.partition(".<locals>")[0].removesuffix(".__init__")
     # `requests.get`, not `requests.api.get`, where the package offers it.
     parts = module.split(".")
     for length in range(1, len(parts) + 1):
