@@ -223,13 +223,13 @@ def test_a_limit_on_file_sizes_counts_as_a_full_disk(tmp_path: Path) -> None:
 def test_a_database_is_never_half_made(tmp_path: Path) -> None:
     """Killed right after starting, again and again: the next start always works."""
     path = tmp_path / NAME
-    for n in range(6):
+    for n in range(4):
         command = [sys.executable, "-c", WRITE_FOR_EVER, str(path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment()) as writer:
             # Wait for the first trace of it, which comes before the database is made.
             while not (tmp_path / f"{NAME}.lock").exists():
                 assert writer.poll() is None
-            for _ in range(n * 20_000):
+            for _ in range(n * 30_000):
                 pass
             writer.kill()
         asyncio.run(check_whole(path, 0))

@@ -238,6 +238,23 @@ def test_a_damaged_page_is_noticed_when_it_is_read(tmp_path: Path, table: str) -
     play(tmp_path, read)
 
 
+def test_text_that_is_no_text_any_more_counts_as_damage(tmp_path: Path) -> None:
+    fill(tmp_path, 3)
+    with closing(sqlite3.connect(tmp_path / NAME)) as connection, connection:
+        connection.execute("UPDATE _camber_documents SET body = CAST(x'c328' AS TEXT)")
+        connection.execute("UPDATE _camber_log SET changes = '[7]'")
+
+    async def story(engine: SqliteEngine) -> None:
+        with pytest.raises(StorageCorruptError):
+            await engine.head.get("id0001")
+        with pytest.raises(StorageCorruptError):
+            await count(engine)
+        with pytest.raises(StorageCorruptError):
+            await engine.read_log(0, limit=9)
+
+    play(tmp_path, story)
+
+
 def test_while_a_commit_is_on_its_way_nobody_sees_it(tmp_path: Path) -> None:
     async def story(engine: SqliteEngine) -> None:
         await write(engine, 1, document("a", 1))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import apsw
+import msgspec
 
 from camber.errors import (
     CamberError,
@@ -63,12 +64,22 @@ CREATE TABLE _camber_log (
 """
 
 
+FAILURES: Final = (apsw.Error, UnicodeDecodeError, msgspec.DecodeError)
+"""What reading can end with: an error of SQLite's, or a text that damage made no text."""
+
+
 def translate(error: Exception, path: Path) -> Exception:
     """What `error`, raised by SQLite over the database `path`, is in Camber's tree."""
     match error:
         case apsw.FullError():
             return StorageFullError(f"There is no room left for {path}; nothing was written.")
-        case apsw.CorruptError() | apsw.NotADBError() | apsw.FormatError():
+        case (
+            apsw.CorruptError()
+            | apsw.NotADBError()
+            | apsw.FormatError()
+            | UnicodeDecodeError()
+            | msgspec.DecodeError()
+        ):
             return StorageCorruptError(f"The database {path} is damaged: {error}")
         case apsw.BusyError() | apsw.LockedError():
             return StorageError(f"Another program is writing to the database {path}.")

@@ -11,7 +11,7 @@ from typing import Any, Final
 import apsw
 
 from camber.storage.engine import BY_ID, IndexNumber, LogEntry, Timestamp
-from camber.storage.sqlite_file import translate
+from camber.storage.sqlite_file import FAILURES, translate
 from camber.storage.sqlite_log import decode_changes
 
 _GET: Final = "SELECT body FROM _camber_documents WHERE id = ?"
@@ -61,7 +61,7 @@ class SqliteReader:
     async def get(self, id: str, /) -> str | None:
         try:
             body: str | None = self._execute(_GET, (id,)).get
-        except apsw.Error as error:
+        except FAILURES as error:
             raise translate(error, self._path) from error
         return body
 
@@ -83,7 +83,7 @@ class SqliteReader:
             else:
                 rows = self._execute(_SCAN_BELOW[reverse], (index, lower, upper, limit))
             found: list[tuple[bytes, str]] = rows.fetchall()
-        except apsw.Error as error:
+        except FAILURES as error:
             raise translate(error, self._path) from error
         return found
 
@@ -100,22 +100,22 @@ class SqliteReader:
                 below = upper.decode("latin-1")
                 rows = self._execute(_SCAN_IDS_BELOW[reverse], (above, below, limit))
             found: list[tuple[bytes, str]] = rows.fetchall()
-        except apsw.Error as error:
+        except FAILURES as error:
             raise translate(error, self._path) from error
         return found
 
     def read_log(self, after: Timestamp, limit: int) -> list[LogEntry]:
         try:
             rows = self._execute(_READ_LOG, (after, limit)).fetchall()
-        except apsw.Error as error:
+            return [LogEntry(ts, decode_changes(changes)) for ts, changes in rows]
+        except FAILURES as error:
             raise translate(error, self._path) from error
-        return [LogEntry(ts, decode_changes(changes)) for ts, changes in rows]
 
     def oldest_in_log(self) -> tuple[Timestamp, int] | None:
         """The oldest commit that is remembered, and its number; None before the first."""
         try:
             row: tuple[Timestamp, int] | None = self._execute(_OLDEST).get
-        except apsw.Error as error:
+        except FAILURES as error:
             raise translate(error, self._path) from error
         return row
 
