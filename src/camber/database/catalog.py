@@ -8,7 +8,7 @@ A transaction that depends on the catalog (it asked for a table that is not ther
 `table:<name>`; one that changes it also reads and writes the point `catalog`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
@@ -32,6 +32,10 @@ _SERIAL_BITS: Final = 20
 
 class TableCheck(Protocol):
     """What a schema says of one table's documents."""
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """What an insert puts where a field is missing."""
 
     def check(self, fields: Mapping[str, Any], tables: "Catalog", /) -> None:
         """Raise a ValidationError if `fields` (without the system fields) does not fit."""
@@ -73,7 +77,7 @@ class Table:
     indexes: Mapping[str, Index]
     maintained: tuple[Index, ...]
     next_serial: int = 1
-    # The validator that all its documents are known to fit, as JSON text; None: none.
+    # The validator that all its documents are known to fit, as text; None: none.
     validated: str | None = None
     check: TableCheck | None = field(default=None, compare=False)
 
@@ -124,6 +128,9 @@ class Catalog:
     def name_of(self, number: int) -> str | None:
         table = self._by_number.get(number)
         return None if table is None else table.name
+
+    def __iter__(self) -> Iterator[Table]:
+        return iter(self._by_name.values())
 
     def user_tables(self) -> list[Table]:
         return [t for t in self._by_name.values() if not t.name.startswith("_")]

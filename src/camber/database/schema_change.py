@@ -31,7 +31,7 @@ from camber.storage.engine import BY_ID, TableView
 from camber.values.schema import SchemaDefinition, TableDefinition
 from camber.values.validator import ObjectValidator
 from camber.values.id import id_range
-from camber.values.wire import dump_json, unpack
+from camber.values.wire import unpack
 
 CHUNK: Final = 256
 """Documents to index or check before others have their turn."""
@@ -190,7 +190,8 @@ class _SchemaChange:
             return None
         if not self._schema.schema_validation:
             return None
-        return dump_json(definition.validator.to_json()).decode()
+        # Not its JSON form, in which a whole number and any other number are the same.
+        return repr(definition.validator)
 
     async def _check_documents(self) -> int:
         checked = 0
@@ -238,6 +239,7 @@ class _BothChecks:
         self._in_force = in_force
         self._following = following
         self._note = note
+        self.defaults = in_force.defaults if in_force is not None else {}
 
     def check(self, fields: Mapping[str, Any], tables: Any, /) -> None:
         if self._in_force is not None:

@@ -180,6 +180,9 @@ class Transaction:
         id = self._mint.mint(table.number)
         creation_time = self._creation.next(self._base_ms)
         document = {"_id": id, "_creationTime": creation_time, **value}
+        if table.check is not None and table.check.defaults:
+            for name, default in table.check.defaults.items():
+                document.setdefault(name, default)
         if document["_id"] is not id or document["_creationTime"] is not creation_time:
             _check_system_fields({"_id": id, "_creationTime": creation_time}, value)
         self._create(table, id, document)

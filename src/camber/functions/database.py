@@ -13,6 +13,8 @@ from camber.values.schema import Table
 from camber.values.value import Document, describe
 
 T = TypeVar("T", bound=Table)
+# To a type checker the id of a document is of the type of its table's name; see `values.hints.Id`.
+S = TypeVar("S", bound=str)
 
 _NOT_GIVEN: Final = object()
 
@@ -42,11 +44,11 @@ class DatabaseReader:
         self._tx = call.tx
 
     @overload
-    async def get(self, id: str, /) -> Document | None: ...
+    async def get(self, id: str, /) -> Any: ...
     @overload
     async def get(self, table: type[T], id: str, /) -> T | None: ...
     @overload
-    async def get(self, table: str, id: str, /) -> Document | None: ...
+    async def get(self, table: str, id: str, /) -> Any: ...
     async def get(self, table_or_id: Any, id: Any = _NOT_GIVEN, /) -> Any:
         """The document with this id, or None.
 
@@ -66,7 +68,7 @@ class DatabaseReader:
     @overload
     def query(self, table: type[T], /) -> TableQuery[T]: ...
     @overload
-    def query(self, table: str, /) -> TableQuery[Document]: ...
+    def query(self, table: str, /) -> TableQuery[Any]: ...
     def query(self, table: TableName, /) -> TableQuery[Any]:
         """Begin a query of a table: the oldest documents first, until a step says otherwise."""
         name = name_of_table(table)
@@ -120,6 +122,10 @@ class DatabaseWriter(DatabaseReader):
 
     __slots__ = ()
 
+    @overload
+    async def insert(self, table: S, value: Mapping[str, Any], /) -> S: ...
+    @overload
+    async def insert(self, table: type[Table], value: Mapping[str, Any], /) -> Any: ...
     async def insert(self, table: TableName, value: Mapping[str, Any], /) -> str:
         """Add a document.
 

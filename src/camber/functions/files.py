@@ -161,7 +161,7 @@ class EndpointStorage:
         Returns:
             The id of the new `_storage` document.
         """
-        expected = None if sha256 is None else _digest_of(sha256)
+        expected = None if sha256 is None else digest_of(sha256)
         if isinstance(source, Request):
             header = source.headers.get("digest")
             if expected is None and header is not None:
@@ -253,7 +253,8 @@ def digest_header(header: str) -> bytes:
     return digest
 
 
-def _digest_of(text: str) -> bytes:
+def digest_of(text: str) -> bytes:
+    """A SHA-256 given in base64 or hex."""
     try:
         if len(text) == 64:
             return bytes.fromhex(text)

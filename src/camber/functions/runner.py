@@ -75,6 +75,8 @@ class Invocation:
     arguments: Mapping[str, Any]
     identity: Identity
     request_id: str = ""
+    # Whether a running action waits for it.
+    nested: bool = False
 
 
 class _TooSlowError(Exception):
@@ -160,6 +162,18 @@ class Runner:
         return function
 
     # Top-level calls
+
+    async def run(self, invocation: Invocation) -> Outcome:
+        """Run a query, mutation or action."""
+        match invocation.function.kind:
+            case Kind.QUERY:
+                return await self.run_query(invocation)
+            case Kind.MUTATION:
+                return await self.run_mutation(invocation)
+            case Kind.ACTION:
+                return await self.run_action(invocation)
+            case Kind.HTTP:
+                raise InvalidArgumentError("An HTTP endpoint is called through its route.")
 
     async def run_query(self, invocation: Invocation) -> Outcome:
         """Run a query on the newest snapshot, or take its result from the cache."""

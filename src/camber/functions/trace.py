@@ -56,9 +56,13 @@ def source_line(path: str, line: int) -> str:
 def cause(error: BaseException) -> str:
     """`error` in one line, such as `NameError: name 'x' is not defined`; never raises."""
     name = type(error).__name__
-    try:
-        text = str(error)
-    except Exception:
-        return f"{name} (its message cannot be shown)"
-    first = text.strip().partition("\n")[0]
+    first = text_of(error).strip().partition("\n")[0]
     return f"{name}: {first}" if first else name
+
+
+def text_of(error: BaseException) -> str:
+    """The error's own words, also when the app's `__str__` is broken; never raises."""
+    try:
+        return str(error)
+    except BaseException as broken:
+        return f"(its message cannot be shown: {type(broken).__name__})"

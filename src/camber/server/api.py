@@ -186,18 +186,8 @@ class FunctionApi:
         invocation = self._invocation(exchange, request, kind, identity)
         if isinstance(invocation, UserError):
             return self._refused(exchange, invocation, identity)
-        outcome = await self._run(invocation)
+        outcome = await self._runner.run(invocation)
         return self._answer(outcome, request.clean, identity)
-
-    async def _run(self, invocation: Invocation) -> Outcome:
-        match invocation.function.kind:
-            case Kind.QUERY:
-                return await self._runner.run_query(invocation)
-            case Kind.MUTATION:
-                return await self._runner.run_mutation(invocation)
-            case Kind.ACTION:
-                return await self._runner.run_action(invocation)
-        raise AssertionError("endpoints are not called by path")
 
     def _invocation(
         self, exchange: Exchange, request: CallRequest, kind: Kind | None, identity: Identity

@@ -1,0 +1,208 @@
+"""One running backend: builds the parts, starts them, stops them in reverse. Decides nothing."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from camber.clock import Clock, SystemClock
+from camber.database.database import Database, complete
+from camber.database.pagination import Cursors
+from camber.database.schema_change import NO_SCHEMA, SchemaReport, change_schema, table_views
+from camber.errors import ConfigError
+from camber.functions import determinism
+from camber.functions.actions.pool import ActionPool
+from camber.functions.events import Events
+from camber.functions.files import FileStore
+from camber.functions.host import Actions, RunnerHost
+from camber.functions.identity import NoProviders
+from camber.functions.loader import App, load_app
+from camber.functions.runner import Runner
+from camber.functions.variables import reading_from
+from camber.functions.watchdog import Watchdog
+from camber.server.access import Access
+from camber.server.api import FunctionApi
+from camber.server.app import Server
+from camber.server.endpoints import Endpoints
+from camber.server.files import Files
+from camber.server.variables import Variables
+from camber.services.files import keep_collecting
+from camber.storage.blobs import DirectoryBlobs
+from camber.storage.sqlite import open_sqlite
+from camber.system.instance import Instance, load_instance
+from camber.system.links import FileLinks
+from camber.system.tables import SYSTEM_TABLES
+from camber.system.variables import change_variables, read_variables
+from camber.version import VERSION
+
+DATABASE_NAME: Final = "camber.sqlite3"
+LOAD_SECONDS: Final = 10.0
+"""How long the app's modules may take to load."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a deployment is told.
+
+    Args:
+        functions: the functions folder.
+        state: the state folder, made if it is missing.
+        api_origin: what clients reach the API at; set once the port is known.
+        site_origin: what callers reach the HTTP endpoints at.
+        production: keep errors and log lines from clients.
+        variables: environment variables that are set if they never were.
+    """
+
+    functions: Path
+    state: Path
+    api_origin: str = "http://127.0.0.1:3210"
+    site_origin: str = "http://127.0.0.1:3211"
+    production: bool = False
+    variables: tuple[tuple[str, str], ...] = ()
+
+
+class Deployment:
+    """A backend that is open. Made by `open`; `application` answers its exchanges."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        instance: Instance,
+        database: Database,
+        blobs: DirectoryBlobs,
+        clock: Clock,
+    ) -> None:
+        self.settings = settings
+        self.instance = instance
+        self.database = database
+        self.events = Events()
+        self.app: App | None = None
+        self._clock = clock
+        self._blobs = blobs
+        self.links = FileLinks(settings.api_origin, instance.derive(b"upload"))
+        self.files = FileStore(database, blobs, self.links, clock)
+        self._watchdog = Watchdog()
+        cursors = Cursors(instance.derive(b"cursor"))
+        self.runner = Runner(
+            database, clock, self._watchdog, cursors, self.links, self.files, self.events
+        )
+        self._actions = ActionPool(settings.functions, RunnerHost(self.runner))
+        self.runner.actions = Actions(self.runner, self._actions)
+        redact = settings.production
+        access = Access(instance.name, instance.admin_key, NoProviders())
+        self.application = Server(
+            instance.name,
+            VERSION,
+            Endpoints(self.runner, access, self.events, redact=redact),
+            (
+                FunctionApi(self.runner, access, redact=redact),
+                Files(self.files, self.links, clock),
+                Variables(database, access),
+            ),
+        )
+        self._collector: asyncio.Task[None] | None = None
+
+    @staticmethod
+    async def open(settings: Settings, clock: Clock | None = None) -> "Deployment":
+        """Open the state folder and start everything but the app (see `push`).
+
+        Raises:
+            ConfigError: a folder that is missing or cannot be used.
+            StorageLockedError: another server has the state folder open.
+            InternalError: the database file is damaged, or of another version.
+        """
+        _make_state_folder(settings.state)
+        instance = load_instance(settings.state)
+        clock = clock or SystemClock()
+        engine = await open_sqlite(settings.state / DATABASE_NAME)
+        try:
+            files = settings.state / "files"
+            files.mkdir(mode=0o700, exist_ok=True)
+            database = await Database.open(engine, clock, SYSTEM_TABLES)
+            deployment = Deployment(settings, instance, database, DirectoryBlobs(files), clock)
+            await deployment._start()
+        except BaseException:
+            await engine.close()
+            raise
+        return deployment
+
+    async def _start(self) -> None:
+        determinism.install()
+        self._watchdog.start()
+        await self._set_missing_variables()
+        self._follow_variables()
+        self._collector = asyncio.create_task(keep_collecting(self.database, self._blobs))
+
+    # The app
+
+    async def push(self) -> SchemaReport:
+        """Load the functions folder and put it in force, schema and all. On any error the
+        version that was in force stays.
+
+        Raises:
+            LoadError: the folder does not load; names file and line.
+            SchemaError: a document does not fit the new schema.
+        """
+        with reading_from(self.runner.variables):
+            app: App = self._watchdog.call(None, LOAD_SECONDS, load_app, self.settings.functions)
+        try:
+            schema = app.schema or NO_SCHEMA
+            report = await change_schema(self.database, schema)
+            await self.database.show_tables(table_views(self.database.catalog, schema))
+        except BaseException:
+            app.unload()
+            raise
+        before, self.app = self.app, app
+        self.runner.use(app.registry)
+        self._actions.reload(self.settings.functions)
+        if before is not None:
+            before.unload()
+        return report
+
+    # Environment variables
+
+    async def _set_missing_variables(self) -> None:
+        known = await read_variables(self.database.snapshot())
+        missing = {name: v for name, v in self.settings.variables if name not in known}
+        if missing:
+            await self.database.write(lambda tx: change_variables(tx, missing))
+
+    def _follow_variables(self) -> None:
+        """Read all variables, and again whenever one changes: within the very commit, so that no
+        query can see the old value at the new timestamp."""
+        tx = self.database.snapshot()
+        self.runner.variables = {
+            "CONVEX_CLOUD_URL": self.settings.api_origin,
+            "CONVEX_SITE_URL": self.settings.site_origin,
+            **complete(read_variables(tx)),
+        }
+        self.database.subscribe(tx.reads, tx.begin_ts, lambda _: self._follow_variables())
+
+    # Stopping
+
+    async def close(self) -> None:
+        """Stop everything, in reverse. Safe to call twice."""
+        if self._collector is not None:
+            self._collector.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._collector
+            self._collector = None
+        await self._actions.close()
+        self.runner.close()
+        await self.database.close()
+        await self._blobs.close()
+        self._watchdog.stop()
+        if self.app is not None:
+            self.app.unload()
+            self.app = None
+
+
+def _make_state_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"The state folder {folder} cannot be made: {error.strerror}. "
+            "Choose another with --state."
+        ) from error
