@@ -25,6 +25,12 @@ def media_type(text: str) -> str:
     return text.lower() if text.isascii() and (text.isprintable() or not text) else ""
 
 
+async def pieces_of(whole: bytes) -> AsyncIterator[bytes]:
+    """What is whole, as a stream."""
+    if whole:
+        yield whole
+
+
 class Blob:
     """Immutable bytes with a media type.
 
@@ -75,18 +81,17 @@ class Blob:
         last = max(first, last)
         if self._held is not None:
             return Blob([self._held[first:last]], type)
-        assert self._source is not None
+        assert self._source is not None, "a blob holds its bytes or has a source"
         piece = Blob._stored(self._source, 0, type)
         piece._start, piece._end = self._start + first, self._start + last
         return piece
 
-    async def stream(self) -> AsyncIterator[builtins.bytes]:
+    def stream(self) -> AsyncIterator[builtins.bytes]:
         """The bytes, in pieces."""
-        if self._source is not None:
-            async for chunk in self._source.stream(self._start, self._end):
-                yield chunk
-        elif self._held:
-            yield self._held
+        if self._held is not None:
+            return pieces_of(self._held)
+        assert self._source is not None, "a blob holds its bytes or has a source"
+        return self._source.stream(self._start, self._end)
 
     async def text(self) -> str:
         """The bytes read as UTF-8; what is not UTF-8 becomes U+FFFD."""

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from typing import ClassVar, NamedTuple, Protocol, Self, TypeAlias
 
-from camber.functions.fetch.blob import Blob, media_type
+from camber.functions.fetch.blob import Blob, media_type, pieces_of
 from camber.functions.fetch.form_body import parse_form
 from camber.functions.fetch.form_data import FormData, encode_multipart
 from camber.functions.fetch.headers import Field, Headers
@@ -116,11 +116,17 @@ class Stream:
             async for piece in pieces:
                 yield _chunk(piece)
         finally:
-            # Whoever stops early closes this generator; the author's must be told as well, so
-            # that its own `finally` runs now and not when memory is next collected.
-            close = getattr(pieces, "aclose", None)
-            if close is not None:
-                await close()
+            await _close(pieces)
+
+
+async def _close(pieces: AsyncIterator[object]) -> None:
+    """Tell an iterator, if it is one that can be told, that nobody will ask it for more.
+
+    Its own `finally` then runs now, and not when memory is next collected.
+    """
+    close = getattr(pieces, "aclose", None)
+    if close is not None:
+        await close()
 
 
 def _chunk(piece: object) -> bytes:
@@ -131,11 +137,6 @@ def _chunk(piece: object) -> bytes:
     if isinstance(piece, bytearray | memoryview):
         return bytes(piece)
     raise TypeError(f"a streamed body must give bytes or text, it gave {type(piece).__name__}")
-
-
-async def _pieces_of(whole: bytes) -> AsyncIterator[bytes]:
-    if whole:
-        yield whole
 
 
 class _Tee:
@@ -255,9 +256,9 @@ class Message:
             self._claim(reader)
             return self._source.stream()
         if self._whole is None:
-            return _pieces_of(b"")
+            return pieces_of(b"")
         self._claim(reader)
-        return _pieces_of(self._whole)
+        return pieces_of(self._whole)
 
     def _content_type(self) -> str | None:
         return next((value for name, value in self._fields if name == "content-type"), None)
@@ -269,7 +270,7 @@ class Message:
             TypeError: the body has been read.
         """
         data = await self._read("text")
-        # Three bytes are left out at the front, if there: a mark of the encoding.
+        # "sig" leaves out the mark of the encoding at the front, if there is one.
         return data.decode("utf-8-sig", "replace")
 
     async def blob(self) -> Blob:
@@ -295,6 +296,8 @@ class Message:
         except TypeError as error:
             message = f"Failed to execute 'form_data' on '{self._kind}': {error}"
             raise TypeError(message) from None
+        finally:
+            await _close(body)
 
     async def bytes(self) -> builtins.bytes:
         """The body.

@@ -49,13 +49,17 @@ async def parse_form(content_type: str | None, body: AsyncIterator[bytes]) -> Fo
     return await _parse_multipart(boundary, body)
 
 
-async def _bounded(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    total = 0
-    async for chunk in body:
-        total += len(chunk)
-        if total > FORM_BYTES_MAX:
+class _Total:
+    """How many bytes of the body there have been."""
+
+    def __init__(self) -> None:
+        self._size = 0
+
+    def add(self, chunk: bytes) -> bytes:
+        self._size += len(chunk)
+        if self._size > FORM_BYTES_MAX:
             raise LimitError(f"a form may have at most {FORM_BYTES_MAX} bytes")
-        yield chunk
+        return chunk
 
 
 def _too_many_fields() -> LimitError:
@@ -63,7 +67,8 @@ def _too_many_fields() -> LimitError:
 
 
 async def _parse_urlencoded(body: AsyncIterator[bytes]) -> FormData:
-    text = b"".join([chunk async for chunk in _bounded(body)])
+    total = _Total()
+    text = b"".join([total.add(chunk) async for chunk in body])
     if text.count(b"&") >= FIELDS_MAX and sum(map(bool, text.split(b"&"))) > FIELDS_MAX:
         raise _too_many_fields()
     return FormData._of(list(parse_query(text.decode("utf-8", "replace"))))
@@ -71,6 +76,7 @@ async def _parse_urlencoded(body: AsyncIterator[bytes]) -> FormData:
 
 async def _parse_multipart(boundary: bytes, body: AsyncIterator[bytes]) -> FormData:
     parts = _Parts()
+    total = _Total()
     try:
         parser = MultipartParser(
             boundary,
@@ -79,8 +85,8 @@ async def _parse_multipart(boundary: bytes, body: AsyncIterator[bytes]) -> FormD
             max_header_size=PART_HEADERS_BYTES_MAX + 1,
         )
         parser.logger = _SILENT
-        async for chunk in _bounded(body):
-            parser.write(chunk)
+        async for chunk in body:
+            parser.write(total.add(chunk))
     except FormParserError as error:
         raise ValueError(f"the body is not a multipart form: {error}") from None
     if parser.state != MultipartState.END:

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+_BYTES = (bytes, bytearray, memoryview)
 _BOM = b"\xef\xbb\xbf"
 _BYTE = re.compile(r" ?\(byte \d+\)")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)")
@@ -107,6 +108,10 @@ _pack = msgspec.msgpack.Encoder(enc_hook=_plain).encode
 _NOT_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]").search
 
 
+_REFUSALS = (TypeError, ValueError, OverflowError, msgspec.MsgspecError)
+_TOO_DEEP = "the value is nested too deeply, or contains itself"
+
+
 def encode(value: object) -> bytes:
     """`value` as compact JSON.
 
@@ -115,18 +120,32 @@ def encode(value: object) -> bytes:
     """
     try:
         data = _encode(value)
-        # The encoder writes NaN and infinity as null. Looking for them costs more than encoding
-        # did, so only where there is a null at all, and in a notation that can tell them apart.
-        if b"null" not in data or not _NOT_FINITE(_pack(value)):
-            return data
     except RecursionError:
-        raise TypeError("the value is nested too deeply, or contains itself") from None
-    except (TypeError, ValueError, msgspec.MsgspecError):
-        raise TypeError(_unspeakable(value, "$") or f"{type(value).__name__} at $") from None
-    fault = _unspeakable(value, "$")
-    if fault is not None:
-        raise TypeError(fault)
+        raise TypeError(_TOO_DEEP) from None
+    except _REFUSALS:
+        raise TypeError(_fault_in(value) or f"{type(value).__name__} at $") from None
+    # The encoder writes NaN and infinity as null. Looking for them takes as long as encoding did,
+    # so it is done only where there is a null at all.
+    if b"null" in data and _seems_not_finite(value):
+        fault = _fault_in(value)
+        if fault is not None:
+            raise TypeError(fault)
     return data
+
+
+def _seems_not_finite(value: object) -> bool:
+    """False if there is no NaN and no infinity in `value`; True if there may be."""
+    try:
+        return _NOT_FINITE(_pack(value)) is not None
+    except _REFUSALS:
+        return True
+
+
+def _fault_in(value: object) -> str | None:
+    try:
+        return _unspeakable(value, "$")
+    except RecursionError:
+        return _TOO_DEEP
 
 
 def _unspeakable(value: object, path: str) -> str | None:
@@ -143,6 +162,8 @@ def _unspeakable(value: object, path: str) -> str | None:
         inside += [(item, f"{path}[{place}]") for place, item in enumerate(value)]
     elif _unwritable(value):
         return f"{type(value).__name__} at {path}"
+    elif not isinstance(value, (int, str, *_BYTES)) and _seems_not_finite(value):
+        return f"{type(value).__name__} at {path}, which holds NaN or infinity"
     faults = (_unspeakable(item, where) for item, where in inside)
     return next(filter(None, faults), None)
 
@@ -150,6 +171,6 @@ def _unspeakable(value: object, path: str) -> str | None:
 def _unwritable(value: object) -> bool:
     try:
         _encode(value)
-    except (TypeError, ValueError, msgspec.MsgspecError):
+    except _REFUSALS:
         return True
     return False

@@ -103,12 +103,11 @@ def _parse(text: str, base: URLParts | None) -> URLParts | None:
     if fragment is not None:
         fragment = percent.encode_fragment(fragment)
     match = _SCHEME.match(text)
-    scheme = None if match is None else match[1].lower()
-    if match is None or scheme is None:
+    if match is None:
         if base is None or (isinstance(base.path, str) and text):
             return None
         return _relative(text, fragment, base)
-    text = text[match.end() :]
+    scheme, text = match[1].lower(), text[match.end() :]
     special = scheme in DEFAULT_PORTS
     if special and base is not None and base.scheme == scheme and not text.startswith("//"):
         return _relative(text, fragment, base)
