@@ -13,14 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from camber.functions.fetch import json_text
+from camber.values.value import Int64
 
 
 class Document(dict[str, Any]):
     """Like the documents that a query returns."""
-
-
-class Int64(int):
-    """Like the 64-bit integers that a query returns."""
 
 
 class Name(str):
