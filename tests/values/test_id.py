@@ -1,6 +1,8 @@
 """Document ids: one text for one table and sixteen bytes."""
 
+import re
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,17 +20,17 @@ from camber.values.id import (
     table_number_of,
 )
 
-ASCENDING = bytes(range(16))
+MANUAL = Path(__file__).parents[2] / "docs" / "formats.md"
+# number, internal id, text
 VECTORS = [
-    (1, bytes(16), "0400000000000000000000000000248"),
-    (127, ASCENDING, "fw0020g30g2gc1r81450p30d1r7ze5r"),
-    (10001, bytes(16), "j5700000000000000000000000001qv0"),
-    (10001, ASCENDING, "j57000820c20a1g7104gm2rc1m70ynr8"),
-    (10001, b"\xff" * 16, "j57fzzzzzzzzzzzzzzzzzzzzzzzzzkyr"),
-    (16384, ASCENDING, "g2002001081g81860w40j2gb1g6gw3vs74"),
-    (4294967295, b"\xff" * 16, "zzzzzzrfzzzzzzzzzzzzzzzzzzzzzzzzzzxjj"),
+    (int(number), bytes.fromhex(internal), text)
+    for number, internal, text in re.findall(
+        r"^\| (\d+) \| `([0-9a-f]{32})` \| `(\w+)` \|$",
+        MANUAL.read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
 ]
-VALID = VECTORS[3][2]
+VALID = "j57000820c20a1g7104gm2rc1m70ynr8"
 
 table_numbers = st.one_of(
     st.integers(1, 2**32 - 1),
@@ -43,10 +45,11 @@ def mint_at(clock: ManualClock) -> IdMint:
 
 
 @pytest.mark.parametrize(("number", "internal", "text"), VECTORS)
-def test_the_vectors_of_the_format(number: int, internal: bytes, text: str) -> None:
+def test_the_manual_tells_the_truth_about_ids(number: int, internal: bytes, text: str) -> None:
     assert encode_id(number, internal) == text
     assert decode_id(text) == DocumentId(number, internal)
     assert table_number_of(text) == number
+    assert len(VECTORS) == 7
 
 
 @given(table_numbers, internals)

@@ -1,6 +1,8 @@
 """Key bytes: their order is the order of values."""
 
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,8 @@ from camber.errors import InvalidValueError
 from camber.values.key import compile_fields, encode, encode_fields, successor
 from camber.values.value import UNDEFINED, Int64, compare
 
-finite = st.floats(allow_nan=False)
+MANUAL = Path(__file__).parents[2] / "docs" / "formats.md"
+
 texts = st.one_of(st.text(st.sampled_from("\0\1\2aé\uffff\U00010000"), max_size=4), st.text())
 names = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=4).filter(
     lambda name: not name.startswith("$")
@@ -81,41 +84,13 @@ def test_the_successor_is_after_all_that_begin_with_the_prefix_and_the_first_suc
         assert (other >= after) == (other > prefix and not other.startswith(prefix))
 
 
-@pytest.mark.parametrize(
-    ("value", "hexadecimal"),
-    [
-        (UNDEFINED, "01"),
-        (None, "03"),
-        (Int64(-(2**63)), "04 8000000000000000"),
-        (Int64(-(2**31)), "05 80000000"),
-        (Int64(-129), "06 ff7f"),
-        (Int64(-1), "07 ff"),
-        (Int64(0), "08"),
-        (Int64(5), "09 05"),
-        (Int64(128), "0a 0080"),
-        (Int64(2**31 - 1), "0b 7fffffff"),
-        (Int64(2**63 - 1), "0c 7fffffffffffffff"),
-        (-math.inf, "0d 000fffffffffffff"),
-        (-1.5, "0d 4007ffffffffffff"),
-        (-0.0, "0d 7fffffffffffffff"),
-        (0, "0d 8000000000000000"),
-        (1, "0d bff0000000000000"),
-        (1.0, "0d bff0000000000000"),
-        (math.nan, "0d fff8000000000000"),
-        (False, "0e"),
-        (True, "0f"),
-        ("", "10 00"),
-        ("aé", "10 61c3a9 00"),
-        ("a\0b\1", "10 61 0101 62 0102 00"),
-        (b"\xff\0", "11 ff 0101 00"),
-        ([], "12 00"),
-        ([None, "a"], "12 03 106100 00"),
-        ({}, "15 00"),
-        ({"b": True, "a": None}, "15 106100 03 106200 0f 00"),
-    ],
-)
-def test_the_vectors_of_the_format(value: Any, hexadecimal: str) -> None:
-    assert encode(value).hex() == hexadecimal.replace(" ", "")
+def test_the_manual_tells_the_truth_about_keys() -> None:
+    section = MANUAL.read_text(encoding="utf-8").split("## Index keys")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(.+)` \| `([0-9a-f]+)` \|$", section, re.MULTILINE)
+    assert len(rows) == 28
+    names = {"Int64": Int64, "UNDEFINED": UNDEFINED, "inf": math.inf, "nan": math.nan}
+    for shown, hexadecimal in rows:
+        assert (shown, encode(eval(shown, names)).hex()) == (shown, hexadecimal)
 
 
 def test_a_mixed_index_is_in_the_order_of_the_types() -> None:

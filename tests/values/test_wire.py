@@ -2,12 +2,14 @@
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from camber.errors import InvalidValueError, StorageCorruptError
@@ -26,6 +28,8 @@ from camber.values.wire import (
     unpack_many,
     unpack_value,
 )
+
+MANUAL = Path(__file__).parents[2] / "docs" / "formats.md"
 
 # Texts that look like what the fast paths look for.
 texts = st.one_of(
@@ -90,6 +94,7 @@ def test_what_an_encoder_would_write_is_what_the_slow_way_writes(fields: dict[st
         assert pack(fields, plain=True) == pack(fields, plain=False)
 
 
+@settings(max_examples=30)
 @given(st.lists(documents, max_size=4))
 def test_many_are_unpacked_as_one_by_one(many: list[dict[str, Any]]) -> None:
     stored = [pack(fields, survey(fields)[1]) for fields in many]
@@ -172,6 +177,17 @@ def test_the_vectors_of_the_formats(
     assert to_export(value).decode() == export
     assert pack_value(value) == (wire if stored is None else stored)
     assert equal(from_wire(wire.encode()), [1, [2.5]] if isinstance(value, list) else value)
+
+
+def test_the_manual_tells_the_truth_about_json() -> None:
+    section = MANUAL.read_text(encoding="utf-8").split("## Values as JSON")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(.+?)`" + r" \| `(.+?)`" * 4 + r" \|$", section, re.MULTILINE)
+    assert len(rows) == 16
+    for shown, *texts in rows:
+        value = eval(shown, {"Int64": Int64, "inf": math.inf, "nan": math.nan})
+        written = [pack_value(value)]
+        written += [write(value).decode() for write in (to_wire, to_clean, to_export)]
+        assert (shown, written) == (shown, texts)
 
 
 @pytest.mark.parametrize(
