@@ -9,7 +9,7 @@ from functools import cmp_to_key
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from camber.errors import InvalidArgumentError, InvalidValueError
@@ -117,6 +117,22 @@ def test_a_value_is_plain_if_an_ordinary_encoder_can_write_it(value: Any) -> Non
     assert survey(value)[1] is not is_rare(value)
 
 
+@given(
+    st.lists(names, min_size=1, max_size=3, unique=True),
+    st.lists(st.lists(values, min_size=3, max_size=3), min_size=3, max_size=6),
+)
+@example(["a"], [[1e308]] * 5)
+@example(["a"], [["\ud83d"], ["\ude00"], ["x"], ["y"]])
+@example(["a"], [[math.nan], [1.0], [math.inf], [-math.inf]])
+def test_rows_are_measured_as_their_parts_are(columns: list[str], rows: list[list[Any]]) -> None:
+    table = [dict(zip(columns, row, strict=False)) for row in rows]
+    one_by_one = [glance(row) for row in table]
+    if None in one_by_one:
+        assert glance(table) is None
+    else:
+        assert glance(table) == (size_of(table), not is_rare(table))
+
+
 @given(st.dictionaries(names.filter(lambda name: not name.startswith("_")), values, max_size=4))
 def test_a_document_is_measured_as_an_object(fields: dict[str, Any]) -> None:
     document = {"_id": "x", "_creationTime": 1.5, **fields}
@@ -197,6 +213,11 @@ def test_sixty_four_levels_nest_and_no_more() -> None:
         "Value is too nested (nested 65 levels deep > maximum nesting 64) at $[0][0]"
     )
     assert refusal({"a": value}).startswith("Value is too nested (nested 65 levels deep")
+    rows: Any = 1
+    for _ in range(32):
+        rows = [{"a": rows}] * 4 if rows == 1 else [{"a": rows}]
+    measure(rows)
+    assert refusal([rows]).startswith("Value is too nested (nested 65 levels deep")
 
 
 def test_a_value_that_contains_itself_is_too_nested() -> None:

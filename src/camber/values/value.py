@@ -225,7 +225,42 @@ def _sum_inside(value: dict[Any, Any] | Sequence[Any], room: int) -> tuple[int, 
         return _sum(value.values(), size, room - 1)
     if len(value) > ARRAY_LENGTH_MAX:
         raise _OddError
+    if len(value) >= _ROWS_MIN and _OBJECTS.issuperset(map(type, value)):
+        names = tuple(value[0])
+        if len(set(map(tuple, value))) == 1:
+            return _sum_rows(value, names, room - 1)
     return _sum(value, 2, room - 1)
+
+
+# From how many on objects of the same names, a page of documents say, are summed by column.
+_ROWS_MIN: Final = 4
+_OBJECTS: Final[frozenset[type[Any]]] = frozenset((dict, Document))
+_ONE_BYTE: Final[frozenset[type[Any]]] = frozenset((bool, type(None)))
+
+
+def _sum_rows(rows: Sequence[Any], names: tuple[Any, ...], room: int) -> tuple[int, bool]:
+    """What `_sum` would find in an array of objects that all have these names.
+
+    A column mostly has one type. Then most of the work is done in C, several times as fast.
+    """
+    if room == 0:
+        raise _OddError
+    count = len(rows)
+    size = 2 + count * (_shapes.get(names) or _learn_shape(names))
+    plain = True
+    for column in zip(*[row.values() for row in rows], strict=True):
+        kinds = set(map(type, column))
+        if kinds == {str}:
+            text = "".join(column)
+            size += 2 * count + len(text if text.isascii() else text.encode())
+        elif kinds == {float} and math.isfinite(sum(column)):
+            size += 9 * count
+        elif kinds <= _ONE_BYTE:
+            size += count
+        else:
+            size, column_plain = _sum(column, size, room - 1)
+            plain = plain and column_plain
+    return size, plain
 
 
 def _size_of_rare(value: object) -> int:

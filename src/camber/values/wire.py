@@ -17,7 +17,7 @@ import math
 import struct
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import Any, Final, NoReturn
 
@@ -223,9 +223,10 @@ _lower_export: Final = _lowering(
 )
 
 
-_CONTAINERS: Final = frozenset({dict, Document, list})
-_ALIKE: Final = frozenset({str, float, bool})
-_KNOWN: Final = _CONTAINERS | _ALIKE
+_OBJECTS: Final[frozenset[type[Any]]] = frozenset((dict, Document))
+_CONTAINERS: Final[frozenset[type[Any]]] = _OBJECTS | {list}
+_ALIKE: Final[frozenset[type[Any]]] = frozenset((str, float, bool))
+_KNOWN: Final[frozenset[type[Any]]] = _CONTAINERS | _ALIKE
 
 
 def _alike(value: Any) -> bool:
@@ -241,11 +242,14 @@ def _alike(value: Any) -> bool:
             return True
         if not kinds <= _KNOWN:
             return False
-        inside = [
-            item if type(item) is list else item.values()
-            for item in level
-            if type(item) in _CONTAINERS
-        ]
+        if kinds <= _OBJECTS:
+            inside: Iterable[Iterable[Any]] = map(dict.values, level)
+        else:
+            inside = [
+                item if type(item) is list else item.values()
+                for item in level
+                if type(item) in _CONTAINERS
+            ]
         level = list(chain.from_iterable(inside))
     return False
 
