@@ -359,7 +359,7 @@ def test_a_file_that_is_no_python_is_named(tmp_path: Path, content: bytes) -> No
 
 def test_an_error_that_cannot_be_shown_is_named(tmp_path: Path) -> None:
     text = "class E(Exception):\n  def __str__(self): raise ValueError\nraise E"
-    assert "E (its message cannot be shown)" in str(refuse(tmp_path, {"m.py": text}))
+    assert "E: (its message cannot be shown: ValueError)" in str(refuse(tmp_path, {"m.py": text}))
 
 
 @pytest.mark.parametrize("line", ["from b import x", "from convex.b import x", "import b"])
