@@ -113,7 +113,7 @@ def test_everything_is_there_after_reopening(tmp_path: Path) -> None:
 def test_commits_are_synced_in_wal_mode(tmp_path: Path) -> None:
     async def story(engine: SqliteEngine) -> None:
         await write(engine, 1, document("a", 1))
-        connection = engine.write_reader.connection
+        connection = engine._writer.connection
         assert connection.execute("PRAGMA journal_mode").get == "wal"
         assert connection.execute("PRAGMA synchronous").get == 2
         assert connection.execute("PRAGMA page_size").get == 4096

@@ -10,7 +10,7 @@ after a crash of the process, of the machine, or of its power supply.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Final
@@ -135,27 +135,30 @@ def _check_schema(connection: apsw.Connection, path: Path) -> None:
 
 
 class BatchState(Enum):
-    """A batch goes through these in order, and may skip any but the first and the last."""
+    """A batch goes through these in order, and may skip the second."""
 
-    EMPTY = "empty"  # Nothing was applied: the database knows nothing of it.
-    OPEN = "open"  # A write transaction is open, and it is what the batch reads.
-    BROKEN = "broken"  # A step failed: only `rollback` is left.
-    COMMITTING = "committing"  # A thread waits for the disk.
+    OPEN = "open"  # In memory: the database knows nothing of it.
+    COMMITTING = "committing"  # Written, and a thread waits for the disk.
     ENDED = "ended"
 
 
 class SqliteBatch:
-    """One write transaction, opened by the first thing that is applied."""
+    """Commits that become one write transaction."""
 
     def __init__(self, engine: "SqliteEngine", writer: SqliteWriter) -> None:
         self._engine = engine
         self._writer = writer
-        self._reader = engine.head
+        # The head stands still as long as the batch is open.
+        self._below = engine.head
+        self._pending = writer.pending()
         self._dropped: list[IndexNumber] = []
-        self.state = BatchState.EMPTY
+        self.state = BatchState.OPEN
 
-    def get(self, id: str, /) -> Coroutine[None, None, str | None]:
-        return self._reader.get(id)
+    async def get(self, id: str, /) -> str | None:
+        after = self._pending.after
+        if id in after:
+            return after[id]
+        return await self._below.get(id)
 
     async def scan(
         self,
@@ -169,43 +172,29 @@ class SqliteBatch:
     ) -> list[tuple[bytes, str]]:
         if index in self._dropped:
             return []
-        return await self._reader.scan(index, lower, upper, reverse=reverse, limit=limit)
+        return await self._pending.scan(
+            self._below, index, lower, upper, reverse=reverse, limit=limit
+        )
 
     def apply(self, commit: Commit, /) -> None:
-        self._require_open()
-        try:
-            self._writer.apply(commit)
-        except apsw.Error as error:
-            self.state = BatchState.BROKEN
-            raise self._writer.report(error) from error
-        except BaseException:
-            self.state = BatchState.BROKEN
-            raise
+        assert self.state is BatchState.OPEN, f"the batch is {self.state.value}"
+        self._pending.add(commit)
 
     def drop_index(self, index: IndexNumber, /) -> None:
         assert index != BY_ID, "the index by id cannot be dropped"
-        self._require_open()
+        assert self.state is BatchState.OPEN, f"the batch is {self.state.value}"
         # The entries are removed on the thread that commits: there may be millions of them.
         self._dropped.append(index)
 
-    def _require_open(self) -> None:
-        if self.state is BatchState.EMPTY:
-            try:
-                self._writer.begin()
-            except apsw.Error as error:
-                self.state = BatchState.BROKEN
-                raise self._writer.report(error) from error
-            self._reader = self._engine.write_reader
-            self.state = BatchState.OPEN
-        assert self.state is BatchState.OPEN, f"the batch is {self.state.value}"
-
     async def commit(self) -> None:
-        if self.state is BatchState.EMPTY:
+        assert self.state is BatchState.OPEN, f"the batch is {self.state.value}"
+        if not self._pending.log and not self._dropped:
             self._end()
             return
-        assert self.state is BatchState.OPEN, f"the batch is {self.state.value}"
         try:
-            self._writer.remember()
+            # On this thread, because it is mostly work for the interpreter; only the disk is
+            # waited for on the other.
+            self._writer.write(self._pending)
         except apsw.Error as error:
             raise self._settle(error) or error from error
         self.state = BatchState.COMMITTING
@@ -221,15 +210,13 @@ class SqliteBatch:
             error = self._writer.report(error)
             self._writer.rollback()
         else:
-            self._writer.accept()
+            self._writer.accept(self._pending)
         self._end()
         return error
 
     def rollback(self) -> None:
-        if self.state in (BatchState.COMMITTING, BatchState.ENDED):
-            return
-        self._writer.rollback()
-        self._end()
+        if self.state is BatchState.OPEN:
+            self._end()
 
     def _end(self) -> None:
         self.state = BatchState.ENDED
@@ -250,8 +237,6 @@ class SqliteEngine:
         self._checkpoints = checkpoints
         self.head = SqliteReader(_connect_to_read(path, _HEAD_CACHE), path)
         self.head.pin()
-        # Reads what the open write transaction sees.
-        self.write_reader = SqliteReader(writer.connection, path)
         # The batch that is open, from `begin` until it has committed or is rolled back.
         self.batch: SqliteBatch | None = None
         # Done when the write connection, in use by a thread, is free again; None while it is.

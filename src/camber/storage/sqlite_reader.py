@@ -18,20 +18,21 @@ _GET: Final = "SELECT body FROM _camber_documents WHERE id = ?"
 
 # CROSS JOIN keeps SQLite to this order: entries in key order, for each its document.
 _SCAN: Final = (
-    "SELECT e.key, d.body FROM _camber_entries e CROSS JOIN _camber_documents d ON d.seq = e.seq"
+    "SELECT e.key, d.body{id}"
+    " FROM _camber_entries e CROSS JOIN _camber_documents d ON d.seq = e.seq"
     " WHERE e.index_number = ? AND e.key >= ?{upper} ORDER BY e.key{direction} LIMIT ?"
 )
 _SCAN_IDS: Final = (
-    "SELECT CAST(id AS BLOB), body FROM _camber_documents"
+    "SELECT CAST(id AS BLOB), body{id} FROM _camber_documents"
     " WHERE id >= ?{upper} ORDER BY id{direction} LIMIT ?"
 )
 
 
-def _both_ways(statement: str, upper: str) -> tuple[str, str]:
+def _both_ways(statement: str, upper: str, id: str = "") -> tuple[str, str]:
     """The statement for `reverse=False` and for `reverse=True`."""
     return (
-        statement.format(upper=upper, direction=""),
-        statement.format(upper=upper, direction=" DESC"),
+        statement.format(upper=upper, direction="", id=id),
+        statement.format(upper=upper, direction=" DESC", id=id),
     )
 
 
@@ -39,6 +40,12 @@ _SCAN_BELOW: Final = _both_ways(_SCAN, " AND e.key < ?")
 _SCAN_ON: Final = _both_ways(_SCAN, "")
 _SCAN_IDS_BELOW: Final = _both_ways(_SCAN_IDS, " AND id < ?")
 _SCAN_IDS_ON: Final = _both_ways(_SCAN_IDS, "")
+
+# The same, with each document's id.
+_SCAN_BELOW_ID: Final = _both_ways(_SCAN, " AND e.key < ?", ", d.id")
+_SCAN_ON_ID: Final = _both_ways(_SCAN, "", ", d.id")
+_SCAN_IDS_BELOW_ID: Final = _both_ways(_SCAN_IDS, " AND id < ?", ", id")
+_SCAN_IDS_ON_ID: Final = _both_ways(_SCAN_IDS, "", ", id")
 
 _READ_LOG: Final = "SELECT ts, changes FROM _camber_log WHERE ts > ? ORDER BY ts LIMIT ?"
 _OLDEST: Final = "SELECT ts, number FROM _camber_log ORDER BY ts LIMIT 1"
@@ -83,6 +90,35 @@ class SqliteReader:
             else:
                 rows = self._execute(_SCAN_BELOW[reverse], (index, lower, upper, limit))
             found: list[tuple[bytes, str]] = rows.fetchall()
+        except FAILURES as error:
+            raise translate(error, self._path) from error
+        return found
+
+    def scan_with_ids(
+        self,
+        index: IndexNumber,
+        lower: bytes,
+        upper: bytes | None,
+        *,
+        reverse: bool,
+        limit: int,
+    ) -> list[tuple[bytes, str, str]]:
+        """As `scan`, but with the id of each document as well."""
+        parameters: tuple[Any, ...]
+        if index == BY_ID:
+            on, below = _SCAN_IDS_ON_ID, _SCAN_IDS_BELOW_ID
+            parameters = (lower.decode("latin-1"),)
+            end: bytes | str | None = None if upper is None else upper.decode("latin-1")
+        else:
+            on, below = _SCAN_ON_ID, _SCAN_BELOW_ID
+            parameters = (index, lower)
+            end = upper
+        try:
+            if end is None:
+                rows = self._execute(on[reverse], (*parameters, limit))
+            else:
+                rows = self._execute(below[reverse], (*parameters, end, limit))
+            found: list[tuple[bytes, str, str]] = rows.fetchall()
         except FAILURES as error:
             raise translate(error, self._path) from error
         return found

@@ -5,24 +5,27 @@ and how a step that fails is told from a store that has failed.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import apsw
 
 from camber.errors import StorageFullError
-from camber.storage.engine import Commit, IndexNumber, TableView, Timestamp, Write
+from camber.storage.engine import IndexNumber, TableView, Timestamp
+from camber.storage.sqlite_batch import Pending
 from camber.storage.sqlite_file import NO_ROOM, extended_code, translate
-from camber.storage.sqlite_log import encode_changes
 from camber.storage.sqlite_views import OUR_VIEWS, view_statements
 
 _INSERT: Final = "INSERT INTO _camber_documents (seq, id, body) VALUES (?, ?, ?)"
 _UPDATE: Final = "UPDATE _camber_documents SET body = ? WHERE id = ?"
-_UPDATE_SEQ: Final = _UPDATE + " RETURNING seq"
-_SELECT_SEQ: Final = "SELECT seq FROM _camber_documents WHERE id = ?"
 _DELETE: Final = "DELETE FROM _camber_documents WHERE id = ?"
 _ADD_ENTRY: Final = "INSERT INTO _camber_entries (index_number, key, seq) VALUES (?, ?, ?)"
+# An entry that one commit of a batch removed and a later one added again is still there.
+_ADD_ENTRY_OF: Final = (
+    "INSERT OR REPLACE INTO _camber_entries (index_number, key, seq)"
+    " SELECT ?, ?, seq FROM _camber_documents WHERE id = ?"
+)
 _REMOVE_ENTRY: Final = "DELETE FROM _camber_entries WHERE index_number = ? AND key = ?"
 _DROP_INDEX: Final = "DELETE FROM _camber_entries WHERE index_number = ?"
 _REMEMBER: Final = "INSERT INTO _camber_log (ts, number, documents, changes) VALUES (?, ?, ?, ?)"
@@ -37,9 +40,9 @@ _LAST_SEQ: Final = "SELECT max(seq) FROM _camber_documents"
 _PASSING: Final = (apsw.BusyError, apsw.LockedError, apsw.SQLError, apsw.ConstraintError)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Counters:
-    """Where the writer stands: as of the last commit, or within the open transaction."""
+    """Where the database stands as of the last commit."""
 
     ts: Timestamp
     # Commits ever logged, and documents now: kept with each commit, so nobody has to count.
@@ -60,8 +63,6 @@ class SqliteWriter:
         ts, number, documents = self._execute(_LAST_COMMIT).get or (0, 0, 0)
         last_seq = self._execute(_LAST_SEQ).get or 0
         self.durable = Counters(ts, number, documents, last_seq)
-        self._counters = replace(self.durable)
-        self._remembered: list[tuple[Timestamp, int, int, str]] = []
         # Why nothing may be written any more; None while all is well.
         self.failure: str | None = None
 
@@ -70,53 +71,29 @@ class SqliteWriter:
         """Pages that this connection ever appended to the write-ahead log."""
         return self.connection.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE)[0]
 
-    def begin(self) -> None:
+    def pending(self) -> Pending:
+        """An empty batch on top of what is durable."""
+        durable = self.durable
+        return Pending(durable.ts, durable.number, durable.documents, durable.last_seq)
+
+    def write(self, pending: Pending) -> None:
+        """Open a transaction and write the whole batch into it: all but the commit."""
+        many = self._executemany
         self._execute("BEGIN IMMEDIATE")
-
-    def apply(self, commit: Commit) -> None:
-        counters = self._counters
-        assert commit.ts > counters.ts, f"{commit.ts} does not come after {counters.ts}"
-        for write in commit.writes:
-            self._write(write)
-        counters.ts = commit.ts
-        counters.number += 1
-        changes = encode_changes(commit.writes)
-        self._remembered.append((commit.ts, counters.number, counters.documents, changes))
-
-    def _write(self, write: Write) -> None:
-        seq = self._write_document(write)
-        if write.removed:
-            self._executemany(_REMOVE_ENTRY, write.removed)
-        if write.added:
-            self._executemany(_ADD_ENTRY, [(index, key, seq) for index, key in write.added])
-
-    def _write_document(self, write: Write) -> int | None:
-        """Write the document alone. Its `seq`, where entries will need it."""
-        seq: int | None = None
-        if write.before is None:
-            assert write.after is not None, "a write of nothing"
-            self._counters.documents += 1
-            self._counters.last_seq = seq = self._counters.last_seq + 1
-            self._execute(_INSERT, (seq, write.id, write.after))
-            return seq
-        if write.after is None:
-            self._counters.documents -= 1
-            self._execute(_DELETE, (write.id,))
-        elif write.before == write.after:
-            seq = self._execute(_SELECT_SEQ, (write.id,)).get
-            assert seq is not None, f"{write.id} is not there"
-            return seq
-        elif write.added:
-            seq = self._execute(_UPDATE_SEQ, (write.after, write.id)).get
-        else:
-            self._execute(_UPDATE, (write.after, write.id))
-        assert self.connection.changes() == 1, f"{write.id} is not there"
-        return seq
-
-    def remember(self) -> None:
-        """Log the commits of this transaction: its last step before `commit`."""
-        self._executemany(_REMEMBER, self._remembered)
-        self._remembered.clear()
+        if pending.seqs:
+            many(_INSERT, pending.inserts())
+        if len(pending.after) > len(pending.seqs):
+            many(_UPDATE, pending.updates())
+            many(_DELETE, pending.deletes())
+        removed = pending.removed_entries()
+        if removed:
+            many(_REMOVE_ENTRY, removed)
+        of_new, of_old = pending.added_entries()
+        if of_new:
+            many(_ADD_ENTRY, of_new)
+        if of_old:
+            many(_ADD_ENTRY_OF, of_old)
+        many(_REMEMBER, pending.log)
 
     def commit(self) -> None:
         """Make the transaction durable. Waits for the disk: call it off the event loop."""
@@ -148,14 +125,12 @@ class SqliteWriter:
             self._execute(statement)
         self._execute("COMMIT")
 
-    def accept(self) -> None:
-        """The transaction is durable."""
-        self.durable = replace(self._counters)
+    def accept(self, pending: Pending) -> None:
+        """The batch is durable."""
+        self.durable = Counters(pending.ts, pending.number, pending.documents, pending.last_seq)
 
     def rollback(self) -> None:
         """Forget the transaction, if there is one."""
-        self._remembered.clear()
-        self._counters = replace(self.durable)
         # SQLite has rolled back by itself after some errors.
         if not self.connection.get_autocommit():
             try:
