@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -130,7 +131,7 @@ class Deployment:
     async def _start(self) -> None:
         determinism.install()
         self._watchdog.start()
-        await self._set_missing_variables()
+        await self.set_missing_variables(self.settings.variables)
         self._follow_variables()
         self._collector = asyncio.create_task(keep_collecting(self.database, self._blobs))
 
@@ -162,11 +163,17 @@ class Deployment:
 
     # Environment variables
 
-    async def _set_missing_variables(self) -> None:
+    async def set_missing_variables(self, variables: Iterable[tuple[str, str]]) -> list[str]:
+        """Set those of the `variables`, each a name and a value, that are not set yet.
+
+        Returns:
+            The names of those that were set.
+        """
         known = await read_variables(self.database.snapshot())
-        missing = {name: v for name, v in self.settings.variables if name not in known}
+        missing = {name: value for name, value in variables if name not in known}
         if missing:
             await self.database.write(lambda tx: change_variables(tx, missing))
+        return list(missing)
 
     def _follow_variables(self) -> None:
         """Read all variables, and again whenever one changes: within the very commit, so that no
