@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from camber.errors import SchemaError, UserError, ValidationError
-from camber.values.id import decode_id
+from camber.values.id import decode_id, is_id_of
 from camber.values.value import INTEGER_MAX, UNDEFINED, Int64, Value, check_identifier, describe
 
 
@@ -523,8 +523,8 @@ def is_id(value: object, table: str, tables: TableNumbers) -> bool:
     """Whether `value` is an id of `table`."""
     if not isinstance(value, str):
         return False
-    number = _table_number(value)
-    return number is not None and number == tables.number_of(table)
+    number = tables.number_of(table)
+    return number is not None and is_id_of(value, number)
 
 
 def _at(path: str) -> str:
