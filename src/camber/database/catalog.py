@@ -222,3 +222,8 @@ def system_table(number: int, name: str, indexes: Mapping[str, Sequence[str]]) -
 def table_point(name: str) -> str:
     """The point that stands for whether the table `name` exists, and with which indexes."""
     return f"table:{name}"
+
+
+def table_of_point(point: str) -> str | None:
+    """The name of the table that `table_point` made this of; None if it did not."""
+    return point[len("table:") :] if point.startswith("table:") else None

@@ -6,39 +6,48 @@ what has changed since then?
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from camber.database.read_set import ReadSet, WriteSet
+from camber.database.read_set import ReadSet, Touched, WriteSet
 from camber.errors import OutOfRetentionError
-from camber.storage.engine import IndexNumber, Timestamp, Write
+from camber.storage.engine import Commit, Timestamp
 
 RETENTION_NS = 60_000_000_000
 """How long a commit is remembered: longer than any client keeps reading at one timestamp."""
 
 RETENTION_BYTES_MAX = 64 << 20
-"""How much content of before may be remembered, in characters of stored text."""
+"""How much memory the log may take, estimated."""
+
+_COMMIT_SIZE = 500
+_TOUCHED_SIZE = 350
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedCommit:
-    """One commit, as the log keeps it."""
+    """One commit, as the log keeps it. `before` holds the written documents as they were."""
 
     ts: Timestamp
     written: WriteSet
-    writes: tuple[Write, ...]
+    before: tuple[tuple[str, str | None], ...]
+
+    @staticmethod
+    def of(commit: Commit, written: WriteSet) -> "LoggedCommit":
+        before = tuple([(write.id, write.before) for write in commit.writes])
+        return LoggedCommit(commit.ts, written, before)
 
     def size(self) -> int:
-        return 200 + sum(len(write.before or "") for write in self.writes)
+        """What it takes in memory, in bytes, estimated."""
+        texts = sum([len(text) for _, text in self.before if text is not None])
+        return _COMMIT_SIZE + _TOUCHED_SIZE * len(self.written.touched) + texts
 
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """The first commit that wrote what a read set holds: the `point` or the `index`."""
+    """The first commit that wrote what a read set holds: a point, or a key in an interval."""
 
     commit: LoggedCommit
-    point: str | None
-    index: IndexNumber | None
+    what: str | Touched
 
 
 class CommitLog:
@@ -65,7 +74,7 @@ class CommitLog:
             self._size -= oldest.size()
             self.complete_since = oldest.ts
 
-    def since(self, ts: Timestamp) -> Iterable[LoggedCommit]:
+    def since(self, ts: Timestamp) -> Sequence[LoggedCommit]:
         """The commits later than `ts`, oldest first.
 
         Raises:
@@ -93,8 +102,4 @@ class CommitLog:
 def overlap_of(commit: LoggedCommit, reads: ReadSet) -> Overlap | None:
     """Where `commit` wrote what `reads` holds, if it did."""
     found = commit.written.first_overlap(reads)
-    if found is None:
-        return None
-    if isinstance(found, str):
-        return Overlap(commit, found, None)
-    return Overlap(commit, None, found)
+    return None if found is None else Overlap(commit, found)

@@ -13,9 +13,9 @@ its writes join the batch.
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 from camber.clock import Clock
 from camber.database.catalog import Catalog, TableCheck, table_of_document
@@ -26,11 +26,17 @@ from camber.database.commit_log import (
     Overlap,
     overlap_of,
 )
+from camber.database.conflict import conflict, conflict_of
 from camber.database.subscription import Subscriptions
 from camber.database.transaction import CreationClock, Transaction
-from camber.errors import ConflictError, InternalError, OverloadedError, TransientError
+from camber.database.work import Committed, DroppedIndexes, Entry, Maintenance, Ran, Turn, Work
+from camber.errors import (
+    InternalError,
+    OverloadedError,
+    TransientError,
+)
 from camber.storage.engine import Batch, Engine, IndexNumber, Timestamp
-from camber.values.id import IdMint, table_number_of
+from camber.values.id import IdMint
 from camber.values.wire import unpack
 
 T = TypeVar("T")
@@ -41,16 +47,13 @@ WAITING_MAX: Final = 10_000
 BATCH_SECONDS: Final = 0.005
 """How long a batch may run bodies before it commits what it has."""
 
+TURN_SECONDS: Final = 5.0
+"""How long one transaction may keep all others from committing."""
+
 TRIM_SECONDS: Final = 10.0
-"""How often the engine is asked to forget old log entries."""
-
-
-@dataclass(frozen=True, slots=True)
-class Committed(Generic[T]):
-    """What a transaction returned, and the timestamp from which it can be seen."""
-
-    value: T
-    ts: Timestamp
+TRIM_COMMITS: Final = 400
+"""How often the engine is asked to forget old log entries: after so long, or so many commits,
+fewer than it forgets at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,31 +64,6 @@ class CommitterStatistics:
     batches: int
     commits: int
     conflicts: int
-
-
-class _DroppedIndexes(tuple[IndexNumber, ...]):
-    """Indexes that no table has any more, and whose entries are to go."""
-
-    __slots__ = ()
-
-
-class _Maintenance(NamedTuple):
-    """Something to do to the engine while no batch is open."""
-
-    run: Callable[[], None]
-
-
-_Work = Callable[[Transaction], Any] | Transaction | _DroppedIndexes | _Maintenance
-
-
-class _Entry:
-    """One that waits: a body to run in line, a transaction that ran already, or indexes to drop."""
-
-    __slots__ = ("future", "work")
-
-    def __init__(self, future: "asyncio.Future[Committed[Any]]", work: "_Work") -> None:
-        self.future = future
-        self.work = work
 
 
 class Committer:
@@ -100,14 +78,18 @@ class Committer:
         self.mint = IdMint(lambda: clock.now_ns() // 1_000_000)
         self.creation = CreationClock()
         self.log = CommitLog(engine.ts)
-        # What everybody may see: moved only by `_publish`.
+        # What everybody may see: moved only by `_publish`. Whoever reads these, or the log, from
+        # outside calls `catch_up` first.
         self.catalog = catalog
         self.visible_ts: Timestamp = engine.ts
         # What the present schema says of each table, for tables that come to be.
         self.checks: dict[str, TableCheck | None] = {}
-        self._waiting: deque[_Entry] = deque()
+        # The batch that the engine is making durable, until it is published.
+        self.under_way: Ran | None = None
+        self._waiting: deque[Entry] = deque()
         self._filled = asyncio.Event()
         self._trimmed_at = clock.monotonic()
+        self._trimmed_commits = 0
         self._batches = 0
         self._commits = 0
         self._conflicts = 0
@@ -128,92 +110,157 @@ class Committer:
         return await self._enter(attempt)
 
     async def commit(self, transaction: Transaction) -> Timestamp:
-        """Commit a transaction that ran on a snapshot; return once it is durable.
+        """Commit a transaction that ran on a snapshot; return once it is durable. One that
+        wrote nothing is as good as its snapshot, and never conflicts.
 
         Raises:
             ConflictError: something it read was written since it began.
             OverloadedError, StorageFullError, StorageError: as `run`.
         """
+        if not transaction.has_writes():
+            return transaction.begin_ts
         committed = await self._enter(transaction)
         return committed.ts
 
+    async def run_alone(
+        self, attempt: Callable[[], Awaitable[tuple[Transaction, T]]]
+    ) -> Committed[T]:
+        """Run `attempt`, which may suspend and makes a transaction on a snapshot, while nobody
+        else commits: for one that has conflicted too often.
+
+        Raises:
+            ConflictError: it took longer than 5 seconds, and others went on without it.
+            OverloadedError, StorageFullError, StorageError: as `run`.
+        """
+        turn = Turn()
+        try:
+            await self._enter(turn)
+            transaction, value = await attempt()
+            if not transaction.has_writes():
+                return Committed(value, transaction.begin_ts)
+            # Before all that wait: the turn ends here.
+            ended = self._queue(transaction, self._waiting.appendleft)
+        finally:
+            turn.set()
+        return Committed(value, (await ended).ts)
+
     async def drop_entries(self, indexes: Sequence[IndexNumber]) -> None:
         """Remove every entry of `indexes`, which no table has any more."""
-        await self._enter(_DroppedIndexes(indexes))
+        await self._enter(DroppedIndexes(indexes))
 
     async def maintain(self, run: Callable[[], None]) -> None:
         """Do something to the engine while no batch is open."""
-        await self._enter(_Maintenance(run))
+        await self._enter(Maintenance(run))
 
-    def _enter(self, work: _Work) -> "asyncio.Future[Committed[Any]]":
+    def _enter(self, work: Work) -> "asyncio.Future[Committed[Any]]":
         if self._closed:
             raise InternalError("The database is closed.")
         if len(self._waiting) >= WAITING_MAX:
             raise OverloadedError(
                 f"Too many mutations are waiting (limit: {WAITING_MAX}). Try again later."
             )
+        return self._queue(work, self._waiting.append)
+
+    def _queue(self, work: Work, put: Callable[[Entry], None]) -> "asyncio.Future[Committed[Any]]":
         future: asyncio.Future[Committed[Any]] = self._task.get_loop().create_future()
-        self._waiting.append(_Entry(future, work))
+        put(Entry(future, work))
         self._filled.set()
         return future
 
     # The task
 
     async def _serve(self) -> None:
-        while True:
-            await self._filled.wait()
-            self._filled.clear()
-            while self._waiting:
-                work = self._waiting[0].work
-                if isinstance(work, _Maintenance):
-                    _maintain(self._waiting.popleft(), work)
-                else:
-                    await self._run_batch()
-            if self._clock.monotonic() - self._trimmed_at > TRIM_SECONDS:
-                self._trimmed_at = self._clock.monotonic()
-                await self._engine.trim_log(self.visible_ts - RETENTION_NS)
+        try:
+            while self._waiting or not self._closed:
+                await self._filled.wait()
+                self._filled.clear()
+                while self._waiting:
+                    await self._serve_next(self._waiting[0])
+                    await self._trim_if_due()
+        finally:
+            # Ended early, by a mistake of ours: nobody shall wait for it for ever.
+            self._closed = True
+            self._fail_all(InternalError("The database has stopped."))
+
+    async def _serve_next(self, entry: Entry) -> None:
+        if entry.future.done():
+            self._waiting.popleft()  # Its caller went away before it began.
+        elif isinstance(entry.work, Maintenance):
+            _maintain(self._waiting.popleft(), entry.work)
+        elif isinstance(entry.work, Turn):
+            await self._give_turn(self._waiting.popleft(), entry.work)
+        else:
+            await self._run_batch()
+
+    async def _give_turn(self, entry: Entry, turn: Turn) -> None:
+        entry.future.set_result(Committed(None, self.visible_ts))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TURN_SECONDS):
+                await turn.wait()
+
+    async def _trim_if_due(self) -> None:
+        now = self._clock.monotonic()
+        waited = now - self._trimmed_at > TRIM_SECONDS
+        if not waited and self._commits - self._trimmed_commits < TRIM_COMMITS:
+            return
+        self._trimmed_at = now
+        self._trimmed_commits = self._commits
+        # What stands in the way of this will stand in the way of the next batch, and be told.
+        with contextlib.suppress(TransientError, InternalError):
+            await self._engine.trim_log(self.visible_ts - RETENTION_NS)
 
     async def _run_batch(self) -> None:
-        ran = _Ran(self.visible_ts, self.catalog)
         batch: Batch | None = None
+        ran: Ran | None = None
         try:
             batch = await self._engine.begin()
+            ran = Ran(self.visible_ts, self.catalog)
             self._run_waiting(batch, ran)
             if ran.has_changes:
+                self.under_way = ran
                 await batch.commit()
             else:
                 batch.rollback()
         except Exception as error:  # the edge of the batch: whatever failed, all of it failed
-            if batch is not None:
-                batch.rollback()
-            ran.fail(error if ran.entries else self._fail_all(error))
+            self.under_way = None
+            if batch is None or ran is None:
+                self._fail_all(error)  # No batch could be opened: nobody can be served.
+                return
+            batch.rollback()
+            ran.fail(error)
             return
-        self._publish(ran)
-        ran.answer()
+        except BaseException:  # The loop is being torn down.
+            if ran is not None:
+                ran.fail(InternalError("The database has stopped."))
+            raise
+        try:
+            self._publish(ran)
+        finally:
+            ran.answer()
 
-    def _fail_all(self, error: Exception) -> Exception:
-        """No batch could be opened: nobody who waits can be served."""
+    def _fail_all(self, error: Exception) -> None:
         while self._waiting:
             entry = self._waiting.popleft()
             if not entry.future.done():
                 entry.future.set_exception(error)
-        return error
 
-    def _run_waiting(self, batch: Batch, ran: "_Ran") -> None:
+    def _run_waiting(self, batch: Batch, ran: Ran) -> None:
         """Run what waits, until the queue is empty or the batch has taken its time."""
         monotonic = self._clock.monotonic
         deadline = monotonic() + BATCH_SECONDS
         waiting = self._waiting
-        while waiting and not isinstance(waiting[0].work, _Maintenance):
-            entry = waiting.popleft()
+        while waiting:
+            entry = waiting[0]
+            work = entry.work
+            if isinstance(work, Maintenance | Turn):
+                break
+            waiting.popleft()
             if entry.future.done():
                 continue  # Its caller went away before it began.
             try:
-                work = entry.work
-                assert not isinstance(work, _Maintenance)
                 if isinstance(work, Transaction):
                     self._validate(batch, ran, entry, work)
-                elif isinstance(work, _DroppedIndexes):
+                elif isinstance(work, DroppedIndexes):
                     self._drop(batch, ran, entry, work)
                 else:
                     self._run_in_line(batch, ran, entry, work)
@@ -226,44 +273,55 @@ class Committer:
     def _run_in_line(
         self,
         batch: Batch,
-        ran: "_Ran",
-        entry: _Entry,
+        ran: Ran,
+        entry: Entry,
         attempt: Callable[[Transaction], Any],
     ) -> None:
         tx = Transaction(batch, ran.catalog, ran.ts, self._clock.now_ns(), self.creation, self.mint)
         try:
             value = attempt(tx)
-        except Exception as error:  # the edge of the body: its failure is its caller's
-            ran.entries.append((entry, None, error))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # the edge of the body: its failure is its caller's
+            ran.note(entry, None, _bearable(error))
             return
         self._apply(batch, ran, tx)
-        ran.entries.append((entry, Committed(value, ran.ts), None))
+        ran.note(entry, Committed(value, ran.ts), None)
 
-    def _validate(self, batch: Batch, ran: "_Ran", entry: _Entry, tx: Transaction) -> None:
-        overlap = self._overlap(tx, ran)
-        if isinstance(overlap, TransientError):
-            ran.entries.append((entry, None, overlap))
+    def _validate(self, batch: Batch, ran: Ran, entry: Entry, tx: Transaction) -> None:
+        error = self._objection(tx, ran)
+        if error is not None:
+            ran.note(entry, None, error)
             return
+        self._apply(batch, ran, tx)
+        ran.note(entry, Committed(None, ran.ts), None)
+
+    def _objection(self, tx: Transaction, ran: Ran) -> TransientError | None:
+        """Why `tx`, which ran on a snapshot, cannot be committed after all; None if it can."""
+        try:
+            overlap = self._overlap(tx, ran)
+        except TransientError as error:
+            return error
         if overlap is not None:
             self._conflicts += 1
-            error = conflict_error(overlap, self.catalog)
-            ran.entries.append((entry, None, error))
-            return
-        self._apply(batch, ran, tx)
-        ran.entries.append((entry, Committed(None, ran.ts), None))
+            return conflict_of(overlap, ran.catalog)
+        for table in tx.written_tables():
+            now = ran.catalog.numbered(table.number)
+            # Its documents were checked, and given their index entries, by what was in force.
+            if now is not None and (now != table or now.check is not table.check):
+                self._conflicts += 1
+                return conflict(table.name, None)
+        return None
 
-    def _drop(self, batch: Batch, ran: "_Ran", entry: _Entry, indexes: _DroppedIndexes) -> None:
+    def _drop(self, batch: Batch, ran: Ran, entry: Entry, indexes: DroppedIndexes) -> None:
         for index in indexes:
             batch.drop_index(index)
         ran.has_changes = ran.has_changes or bool(indexes)
-        ran.entries.append((entry, Committed(None, ran.ts), None))
+        ran.note(entry, Committed(None, ran.ts), None)
 
-    def _overlap(self, tx: Transaction, ran: "_Ran") -> Overlap | TransientError | None:
+    def _overlap(self, tx: Transaction, ran: Ran) -> Overlap | None:
         """What was written since `tx` began, and read by it, in the log or in this batch."""
-        try:
-            overlap = self.log.first_overlap(tx.reads, tx.begin_ts)
-        except TransientError as error:
-            return error
+        overlap = self.log.first_overlap(tx.reads, tx.begin_ts)
         if overlap is not None:
             return overlap
         for commit in ran.commits:
@@ -272,14 +330,14 @@ class Committer:
                 return overlap
         return None
 
-    def _apply(self, batch: Batch, ran: "_Ran", tx: Transaction) -> None:
+    def _apply(self, batch: Batch, ran: Ran, tx: Transaction) -> None:
         ts = max(self._clock.now_ns(), ran.ts + 1)
         sealed = tx.seal(ts)
         if sealed is None:
             return
         batch.apply(sealed.commit)
         ran.has_changes = True
-        ran.commits.append(LoggedCommit(ts, sealed.written, tuple(sealed.commit.writes)))
+        ran.commits.append(LoggedCommit.of(sealed.commit, sealed.written))
         ran.ts = ts
         if tx.catalog is not ran.catalog:
             ran.catalog = self._changed_catalog(ran.catalog, tx)
@@ -295,9 +353,24 @@ class Committer:
             )
         return catalog
 
-    def _publish(self, ran: "_Ran") -> None:
+    def catch_up(self) -> None:
+        """Publish the batch that the engine shows already.
+
+        The engine's head moves when the disk has answered; the committer's task runs again only
+        a moment later. Whoever looks in between calls this, so that the head, the timestamp, the
+        catalog and the log are always of one moment.
+        """
+        ran = self.under_way
+        if ran is not None and ran.commits and self._engine.ts == ran.ts:
+            self._publish(ran)
+
+    def _publish(self, ran: Ran) -> None:
         """Let everybody see the batch, and tell those whom it concerns. No await in here: a
         subscription made before it is told, one made after it has read it."""
+        if ran.is_published:
+            return
+        ran.is_published = True
+        self.under_way = None
         self._batches += 1
         if not ran.commits:
             return
@@ -309,6 +382,7 @@ class Committer:
         assert self._engine.ts == ran.ts, "the engine shows what was committed (invariant 3)"
         for commit in ran.commits:
             self.log.append(commit)
+        for commit in ran.commits:
             self._subscriptions.announce(commit.ts, commit.written)
 
     def use_checks(self, checks: dict[str, TableCheck | None]) -> None:
@@ -324,14 +398,12 @@ class Committer:
     async def close(self) -> None:
         """Finish what waits, then stop."""
         self._closed = True
-        while self._waiting and not self._task.done():
-            await asyncio.wait([entry.future for entry in self._waiting])
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        self._filled.set()
+        await asyncio.wait([self._task])
+        self._task.result()
 
 
-def _maintain(entry: _Entry, work: _Maintenance) -> None:
+def _maintain(entry: Entry, work: Maintenance) -> None:
     try:
         work.run()
     except Exception as error:  # the edge of the work: its failure is its caller's
@@ -340,57 +412,10 @@ def _maintain(entry: _Entry, work: _Maintenance) -> None:
         entry.future.set_result(Committed(None, 0))
 
 
-class _Ran:
-    """A batch under way: where it stands, what it will commit, whom it will answer."""
-
-    __slots__ = ("catalog", "commits", "entries", "has_changes", "start_catalog", "ts")
-
-    def __init__(self, ts: Timestamp, catalog: Catalog) -> None:
-        self.ts = ts
-        self.start_catalog = catalog
-        self.catalog = catalog
-        # Whether the engine's batch holds anything to make durable.
-        self.has_changes = False
-        self.commits: list[LoggedCommit] = []
-        self.entries: list[tuple[_Entry, Committed[Any] | None, Exception | None]] = []
-
-    def answer(self) -> None:
-        for entry, committed, error in self.entries:
-            if entry.future.done():
-                continue
-            if error is not None:
-                entry.future.set_exception(error)
-            else:
-                assert committed is not None
-                entry.future.set_result(committed)
-
-    def fail(self, error: Exception) -> None:
-        """The batch is lost. A body that failed by itself still says so."""
-        for entry, _, own in self.entries:
-            if not entry.future.done():
-                entry.future.set_exception(own or error)
-
-
-def conflict_error(overlap: Overlap, catalog: Catalog) -> ConflictError:
-    """What the caller is told once its retries are used up."""
-    id = overlap.point
-    if id is None:
-        index = overlap.index
-        id = next(
-            (
-                touched.key[-32:].decode("ascii", "replace")
-                for touched in overlap.commit.written.touched
-                if touched.index_number == index
-            ),
-            None,
-        )
-    number = None if id is None else table_number_of(id)
-    table = None if number is None else catalog.name_of(number)
-    where = "some table" if table is None else f'the "{table}" table'
-    which = "" if table is None else f' Another call changed the document with ID "{id}".'
-    return ConflictError(
-        f"Documents read from or written to {where} changed while this mutation was being run "
-        f"and on every subsequent retry.{which} See https://docs.convex.dev/error#1",
-        table=table,
-        id=id,
-    )
+def _bearable(error: BaseException) -> Exception:
+    """`error` in a form that a future can carry to the caller without ending his task."""
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):
+        return error
+    wrapped = InternalError(f"The body ended with {type(error).__name__}: {error}")
+    wrapped.__cause__ = error
+    return wrapped

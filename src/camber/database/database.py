@@ -23,11 +23,12 @@ from camber.database.catalog import (
     system_table,
     table_of_document,
 )
-from camber.database.committer import Committed, Committer
+from camber.database.committer import Committer
 from camber.database.overlay import OverlaidReader, Overlay
 from camber.database.read_set import ReadSet, Touched
 from camber.database.subscription import Subscription, Subscriptions
 from camber.database.transaction import Transaction, index_keys
+from camber.database.work import Committed
 from camber.errors import ConflictError, InternalError
 from camber.storage.engine import BY_ID, Engine, IndexNumber, Reader, TableView, Timestamp
 from camber.values.id import id_range, table_number_of
@@ -54,25 +55,25 @@ class Database:
         """The database that `engine` holds, with these tables of the platform's own."""
         builtin = {table.name: table for table in system_tables}
         builtin[TABLES] = system_table(TABLES_NUMBER, TABLES, {})
-        catalog = Catalog(builtin)
         first, last = id_range(TABLES_NUMBER)
         rows = await engine.head.scan(
             BY_ID, first.encode(), last.encode(), reverse=False, limit=1_000_000
         )
-        for _, text in rows:
-            catalog = catalog.with_table(table_of_document(unpack(text), None))
-        return Database(engine, clock, catalog)
+        tables = [table_of_document(unpack(text), None) for _, text in rows]
+        return Database(engine, clock, Catalog({**builtin, **{t.name: t for t in tables}}))
 
     # Reading
 
     @property
     def visible_ts(self) -> Timestamp:
         """The last commit that everybody may see."""
+        self._committer.catch_up()
         return self._committer.visible_ts
 
     @property
     def catalog(self) -> Catalog:
         """The tables and indexes as of `visible_ts`."""
+        self._committer.catch_up()
         return self._committer.catalog
 
     def snapshot(self) -> Transaction:
@@ -86,12 +87,14 @@ class Database:
         Raises:
             OutOfRetentionError: `ts` is older than the history that is kept.
         """
+        catalog = self.catalog
         overlay = Overlay()
-        for commit in reversed(list(self._committer.log.since(ts))):
-            for write in commit.writes:
-                below = _keys_of(self.catalog, write.id, write.after)
-                before = _keys_of(self.catalog, write.id, write.before)
-                overlay.put(write.id, write.before, below, before)
+        before: dict[str, str | None] = {}
+        for commit in reversed(self._committer.log.since(ts)):
+            overlay.hide(commit.written.touched)
+            before.update(commit.before)  # Of several, the oldest stays.
+        for id, text in before.items():
+            overlay.put(id, text, (), _keys_of(catalog, id, text))
         return self._transaction(OverlaidReader(self.engine.head, overlay), ts)
 
     def transaction_on(self, reader: Reader, ts: Timestamp) -> Transaction:
@@ -100,6 +103,7 @@ class Database:
 
     def _transaction(self, reader: Reader, ts: Timestamp) -> Transaction:
         committer = self._committer
+        committer.catch_up()
         return Transaction(
             reader, committer.catalog, ts, self.clock.now_ns(), committer.creation, committer.mint
         )
@@ -122,28 +126,28 @@ class Database:
     ) -> Committed[T]:
         """Run `body` on a snapshot, then commit it if nothing that it read has changed.
 
-        On a conflict it is run again from the start after a random pause; after four conflicts a
-        local engine runs it in line, where no conflict can be, so that it does not starve.
+        On a conflict it is run again from the start after a random pause; after four conflicts
+        it is run while nobody else commits, so that it does not starve.
 
         Raises:
-            ConflictError: every attempt conflicted (never with a local engine).
+            ConflictError: even so it conflicted: others write to the store, or it is too slow.
         """
-        for attempt in range(RETRIES_MAX + 1):
+
+        async def attempt() -> tuple[Transaction, T]:
             snapshot = await self.engine.snapshot()
             try:
                 tx = self._transaction(snapshot, snapshot.ts)
-                value = await body(tx)
-                ts = await self._committer.commit(tx)
-                return Committed(value, ts)
-            except ConflictError:
-                if attempt == RETRIES_MAX:
-                    if not self.engine.local:
-                        raise
-                    break
+                return tx, await body(tx)
             finally:
                 snapshot.close()
-            await asyncio.sleep(backoff_seconds(attempt))
-        return await self._committer.run(lambda tx: complete(body(tx)))
+
+        for retry in range(RETRIES_MAX):
+            tx, value = await attempt()
+            try:
+                return Committed(value, await self._committer.commit(tx))
+            except ConflictError:
+                await asyncio.sleep(backoff_seconds(retry))
+        return await self._committer.run_alone(attempt)
 
     async def commit(self, tx: Transaction) -> Timestamp:
         """Commit a transaction made with `transaction_on` (see `Committer.commit`)."""
@@ -171,7 +175,8 @@ class Database:
 
         If something was written already, `on_change` is called before this returns.
         """
-        subscription = Subscription(reads, on_change)
+        self._committer.catch_up()
+        subscription = Subscription(reads, ts, on_change)
         overlap = self._committer.log.first_overlap(reads, ts)
         if overlap is not None:
             subscription.spent = True
@@ -194,8 +199,10 @@ class Database:
 
     async def close(self) -> None:
         """Finish what waits, then close the engine."""
-        await self._committer.close()
-        await self.engine.close()
+        try:
+            await self._committer.close()
+        finally:
+            await self.engine.close()
 
 
 def backoff_seconds(attempt: int) -> float:

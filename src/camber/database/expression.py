@@ -113,7 +113,7 @@ def build(operator: str, *operands: Any) -> Expression:
 
 
 def field(path: object) -> Expression:
-    """A field of the document, by its path: `"a.b"` inside an object; what is missing is UNDEFINED."""
+    """A field of the document, by its path: `"a.b"` inside an object. Missing is UNDEFINED."""
     if not isinstance(path, str) or not path:
         raise InvalidArgumentError(f"q.field() takes a field path such as 'author', got {path!r}")
     return Expression("field", (path,))
@@ -243,6 +243,10 @@ def _negate(operand: Expression) -> Evaluate:
     def negate(document: Mapping[str, Any]) -> Any:
         value = evaluate(document)
         if isinstance(value, Int64):
+            if value == -(2**63):
+                raise InvalidArgumentError(
+                    f"Cannot negate {int(value)}: the result is out of range for Int64"
+                )
             return Int64(-int(value))
         if _is_float64(value):
             return -float(value)

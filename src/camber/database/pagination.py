@@ -15,9 +15,9 @@ import hmac
 from dataclasses import dataclass
 from typing import Any, Final
 
-from camber.database.plan import Order, Plan, find_index, interval_of
+from camber.database.plan import Order, Plan, interval_of
 from camber.database.read_set import Interval
-from camber.database.scan import Row, Scan
+from camber.database.scan import Row, Scan, open_index
 from camber.database.transaction import Transaction
 from camber.errors import ConvexError, InvalidArgumentError
 from camber.values.wire import dump_json
@@ -122,13 +122,11 @@ async def read_page(
         InvalidCursorError: a cursor of another query.
     """
     request.check()
-    tx.usage.open_range()
-    table = tx.find_table(plan.table)
-    index = find_index(tx.catalog, plan.table, plan.index)
+    index = open_index(tx, plan)
     key_fields = () if index is None else index.key_fields
     start = None if request.cursor is None else cursors.read(plan, key_fields, request.cursor)
     at_end = request.cursor is not None and start is None
-    if table is None or index is None or at_end:
+    if index is None or at_end:
         return _result([], True, cursors.write(plan, key_fields, None))
     interval = interval_of(tx.catalog, plan.table, index, plan.comparisons)
     if start is not None:

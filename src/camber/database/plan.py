@@ -93,10 +93,7 @@ class Plan:
             return Plan(
                 table=value["table"],
                 index=value["index"],
-                comparisons=tuple(
-                    Comparison(c["op"], c["field"], _value_from_json(c["value"]))
-                    for c in value["range"]
-                ),
+                comparisons=tuple([_comparison_from_json(c) for c in value["range"]]),
                 order=Order(value["order"]),
                 operators=tuple(
                     Limit(o["limit"]) if "limit" in o else expression.from_json(o["filter"])
@@ -104,7 +101,13 @@ class Plan:
                 ),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise InvalidArgumentError(f"Not a query plan: {error}") from None
+            raise InvalidArgumentError(f"Not a query plan: {error!r}") from None
+
+
+def _comparison_from_json(value: dict[str, Any]) -> Comparison:
+    if value["op"] not in _SIGNS:
+        raise ValueError(value["op"])
+    return Comparison(value["op"], value["field"], _value_from_json(value["value"]))
 
 
 def _value_to_json(value: Any) -> Any:
@@ -168,16 +171,18 @@ def _bounds(
     if lower is not None:
         low = prefix + _encode(lower.field, lower.value)
         if lower.operator == "gt":
-            low = _above(low)
+            low = _above(lower.field, low)
     if upper is None:
         return low, successor(prefix) if prefix else None
     high = prefix + _encode(upper.field, upper.value)
-    return low, _above(high) if upper.operator == "lte" else high
+    return low, _above(upper.field, high) if upper.operator == "lte" else high
 
 
-def _above(key: bytes) -> bytes:
-    """The smallest key above every key that begins with `key`. An encoding is never all 0xff."""
-    above = successor(key)
+def _above(field: str, key: bytes) -> bytes:
+    """The smallest key above every key with the same value of `field`, which ends `key`."""
+    if field == "_id":
+        return key + b"\0"  # Nothing follows an id, and longer text is another value.
+    above = successor(key)  # An encoding is never all 0xff.
     assert above is not None
     return above
 
@@ -200,10 +205,11 @@ def _encode(field: str, value: Any) -> bytes:
     """A bound's value as key bytes. `_id` ends a key as its own text, not as a string value."""
     if field != "_id":
         return encode(value)
+    encoded = encode(value)
     if isinstance(value, str):
         return value.encode()
     # What sorts before every string, or after: no document is found there.
-    return b"" if value is UNDEFINED or encode(value) < encode("") else b"\x7f"
+    return b"" if encoded < encode("") else b"\x7f"
 
 
 def _sort(
@@ -257,10 +263,11 @@ def _check_order(
     """Equalities on the first fields, and the bounds on the next one."""
     allowed = index.key_fields[: len(equal)]
     wrong = next((field for field in equal if field not in allowed), None)
-    if wrong is None and bound is not None and bound.field != index.key_fields[len(equal)]:
-        wrong = bound.field
-        if wrong in equal:
+    if wrong is None and bound is not None:
+        if bound.field in equal:
             raise _defined_already("equality", bound)
+        if bound.field != index.key_fields[len(equal)]:
+            wrong = bound.field
     if wrong is None:
         return
     used = list(dict.fromkeys(comparison.field for comparison in comparisons))
@@ -285,6 +292,11 @@ def _defined_already(kind: str, comparison: Comparison) -> InvalidArgumentError:
 
 def _listed(fields: Sequence[str]) -> str:
     return "[" + ", ".join(f'"{field}"' for field in fields) + "]"
+
+
+def is_declared(index_name: str) -> bool:
+    """Whether it is an index of the schema's, not one that every table has."""
+    return index_name not in (BY_ID_NAME, BY_CREATION_TIME)
 
 
 _BY_ID_INDEX: Final = Index(BY_ID, BY_ID_NAME, (), True, lambda document: ())

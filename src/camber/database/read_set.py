@@ -29,11 +29,17 @@ class Interval(NamedTuple):
 
 
 class Touched(NamedTuple):
-    """An index key under which a document was, or now is: `parts` are its fields' encodings."""
+    """An index key under which a document was, or now is: `parts` are its fields' encodings,
+    after which comes the document's id."""
 
     index_number: IndexNumber
     key: bytes
     parts: tuple[bytes, ...]
+
+    @property
+    def id(self) -> str:
+        """The document's id."""
+        return self.key[sum(map(len, self.parts)) :].decode()
 
     def prefixes(self) -> list[bytes]:
         """Every prefix that an interval holding this key may be filed under."""
@@ -59,13 +65,13 @@ class WriteSet:
     points: frozenset[str]
     touched: tuple[Touched, ...]
 
-    def first_overlap(self, reads: ReadSet) -> str | IndexNumber | None:
-        """What of `reads` was written: a point, or an index; None if nothing was."""
+    def first_overlap(self, reads: ReadSet) -> str | Touched | None:
+        """What of `reads` was written: a point, or a key in an interval; None if nothing was."""
         for point in self.points:
             if point in reads.points:
                 return point
         for interval in reads.intervals:
-            for index, key, _ in self.touched:
-                if index == interval.index_number and interval.holds(key):
-                    return index
+            for touched in self.touched:
+                if touched[0] == interval.index_number and interval.holds(touched[1]):
+                    return touched
         return None

@@ -8,15 +8,25 @@ it.
 from collections.abc import AsyncIterator, Sequence
 from typing import Final, NamedTuple
 
+from camber.database.catalog import Index, table_point
 from camber.database.expression import Expression, judge
-from camber.database.plan import Limit, Operator, Order, Plan, find_index, interval_of
+from camber.database.plan import (
+    Limit,
+    Operator,
+    Order,
+    Plan,
+    find_index,
+    interval_of,
+    is_declared,
+)
 from camber.database.read_set import Interval
 from camber.database.transaction import Transaction
 from camber.values.value import Document
 from camber.values.wire import unpack_many
 
 CHUNK_MIN: Final = 64
-CHUNK_MAX: Final = 1_024
+CHUNK_MAX: Final = 256
+"""How many rows are fetched at once. Documents may be large: not many."""
 
 
 class Row(NamedTuple):
@@ -33,13 +43,26 @@ def open_scan(tx: Transaction, plan: Plan) -> "Scan":
         InvalidArgumentError: the plan does not fit the table's indexes.
         LimitError: too many ranges in one execution.
     """
-    tx.usage.open_range()
-    table = tx.find_table(plan.table)
-    index = find_index(tx.catalog, plan.table, plan.index)
-    if table is None or index is None:
-        return Scan(tx, None, plan.order, plan.operators)
-    interval = interval_of(tx.catalog, plan.table, index, plan.comparisons)
+    index = open_index(tx, plan)
+    interval = None
+    if index is not None:
+        interval = interval_of(tx.catalog, plan.table, index, plan.comparisons)
     return Scan(tx, interval, plan.order, plan.operators)
+
+
+def open_index(tx: Transaction, plan: Plan) -> Index | None:
+    """The index that a plan walks; None when the table is not there. That has then been read,
+    and so has the table's list of indexes: the index may come, go, or become another.
+
+    Raises:
+        InvalidArgumentError: there is no such index.
+        LimitError: too many ranges in one execution.
+    """
+    tx.usage.open_range()
+    tx.find_table(plan.table)
+    if is_declared(plan.index):
+        tx.reads.points.add(table_point(plan.table))
+    return find_index(tx.catalog, plan.table, plan.index)
 
 
 class Scan:
@@ -52,7 +75,6 @@ class Scan:
         "_noted",
         "_rest",
         "_tx",
-        "_whole",
         "bytes_read",
         "filters",
         "interval",
@@ -84,8 +106,6 @@ class Scan:
         self._ended = interval is None or 0 in self._limits()
         # Where this scan's interval stands among the transaction's; None before the first fetch.
         self._noted: int | None = None
-        # True once the end of the interval itself has been consumed.
-        self._whole = False
         self.rows_read = 0
         self.bytes_read = 0
         # The key of the last row consumed, dropped ones included.
@@ -137,11 +157,10 @@ class Scan:
             if self._next == len(self._buffer):
                 if self._rest is None:
                     self._ended = True
+                    self._note(whole=True)
                     break
                 await self._fetch(min(max(CHUNK_MIN, self.rows_read), CHUNK_MAX))
-                if not self._buffer:
-                    self._consume_all()
-                    continue
+                continue
             key, text = self._buffer[self._next]
             self._next += 1
             self._consume(key, text)
@@ -186,7 +205,7 @@ class Scan:
         self.rows_read += 1
         self.bytes_read += len(text)
         self.last_key = key
-        self._note(whole=self._rest is None and self._next == len(self._buffer))
+        self._note(whole=False)
         self._tx.usage.read(1, len(text))
 
     def _consume_all(self) -> None:

@@ -6,13 +6,18 @@
        meanwhile is checked against both schemas
     4. one transaction makes the new indexes readable, drops the old ones, and remembers which
        validator each table fits
+    5. the entries of dropped indexes are removed
 
 A document that does not fit ends it: the indexes begun are dropped, the schema in force stays.
+A process that dies in the middle leaves indexes that are not readable, or entries of indexes that
+nobody has: the next change clears both away.
 """
 
-from collections.abc import Mapping
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from camber.database.catalog import (
     BY_CREATION_TIME,
@@ -26,12 +31,14 @@ from camber.database.catalog import (
 )
 from camber.database.database import Database
 from camber.database.transaction import SYSTEM_FIELDS, Transaction
-from camber.errors import SchemaError, ValidationError
-from camber.storage.engine import BY_ID, TableView
+from camber.errors import InternalError, SchemaError, TransientError, ValidationError
+from camber.storage.engine import BY_ID, IndexNumber, TableView
+from camber.values.id import id_range
 from camber.values.schema import SchemaDefinition, TableDefinition
 from camber.values.validator import ObjectValidator
-from camber.values.id import id_range
 from camber.values.wire import unpack
+
+T = TypeVar("T")
 
 CHUNK: Final = 256
 """Documents to index or check before others have their turn."""
@@ -49,7 +56,7 @@ class SchemaReport:
 
 
 async def change_schema(database: Database, schema: SchemaDefinition) -> SchemaReport:
-    """Bring `schema` into force.
+    """Bring `schema` into force. Never two at once.
 
     Raises:
         SchemaError: a document does not fit; the message names it. Nothing has changed.
@@ -75,29 +82,59 @@ class _SchemaChange:
         self._database = database
         self._schema = schema
         self._in_force = _checks_in_force(database)
+        # Set for good by step 4: what is written from then on must fit.
+        self._is_decided = False
+        # Set for good by the end of step 4.
+        self._is_in_force = False
         # The first document that was written meanwhile and does not fit.
-        self._misfit: ValidationError | None = None
+        self._misfit: str | None = None
 
     async def run(self) -> SchemaReport:
+        await self._clear_away()
         added = await self._begin_indexes()
         try:
             self._database.use_checks(self._checks_of_both())
             for index in added:
                 await self._fill(index)
             checked = await self._check_documents()
-            dropped = await self._finish(added)
+            dropped = await _to_its_end(self._bring_into_force(added))
         except BaseException:
-            self._database.use_checks(self._in_force)
-            await self._abandon(added)
+            if not self._is_in_force:
+                self._database.use_checks(self._in_force)
+                await _to_its_end(self._abandon(added))
             raise
-        self._database.use_checks(self._checks())
-        names = tuple(self._name(index) for index in added)
-        return SchemaReport(names, dropped, checked)
+        # The new schema is in force: what cannot be removed now is cleared away another time.
+        with contextlib.suppress(TransientError, InternalError):
+            await self._database.drop_entries([index.number for _, index in dropped])
+        return SchemaReport(
+            tuple(self._name(index) for index in added),
+            tuple(f"{table.name}.{index.name}" for table, index in dropped),
+            checked,
+        )
 
     def _name(self, index: Index) -> str:
         return f"{self._database.catalog.name_of(index.table_number)}.{index.name}"
 
     # Tables and indexes
+
+    async def _clear_away(self) -> None:
+        """Remove what a change that was cut short has left."""
+
+        async def body(tx: Transaction) -> list[IndexNumber]:
+            left: list[IndexNumber] = []
+            for table in tx.catalog.user_tables():
+                ready = {name: index for name, index in table.indexes.items() if index.ready}
+                if len(ready) < len(table.indexes):
+                    await tx.change_table(table.with_indexes(ready, table.next_serial))
+                left += [
+                    number
+                    for number in _dropped_numbers(table, ready)
+                    if await tx.rows(number, b"", None, reverse=False, limit=1)
+                ]
+            return left
+
+        left = (await self._database.write(body)).value
+        await self._database.drop_entries(left)
 
     async def _begin_indexes(self) -> list[Index]:
         """Make the tables and the indexes that are missing; the latter not readable yet."""
@@ -131,12 +168,15 @@ class _SchemaChange:
                 return
             after = done
 
-    async def _finish(self, added: list[Index]) -> tuple[str, ...]:
+    async def _bring_into_force(self, added: list[Index]) -> list[tuple[Table, Index]]:
+        """Let the new indexes be read, and tell which ones are gone with the old schema."""
         numbers = {index.number for index in added}
 
         async def body(tx: Transaction) -> list[tuple[Table, Index]]:
+            # First this and then the look: a check on another thread does one or the other.
+            self._is_decided = True
             if self._misfit is not None:
-                raise SchemaError(str(self._misfit))
+                raise SchemaError(self._misfit)
             dropped: list[tuple[Table, Index]] = []
             for table in tx.catalog.user_tables():
                 definition = self._schema.tables.get(table.name)
@@ -152,21 +192,26 @@ class _SchemaChange:
             return dropped
 
         dropped = (await self._database.write(body)).value
-        await self._database.drop_entries([index.number for _, index in dropped])
-        return tuple(f"{table.name}.{index.name}" for table, index in dropped)
+        self._database.use_checks(self._checks())
+        self._is_in_force = True
+        return dropped
 
     async def _abandon(self, added: list[Index]) -> None:
-        """Take back the indexes that were begun."""
+        """Take back the indexes that were begun, now or, if the store fails, another time."""
         numbers = {index.number for index in added}
 
-        async def body(tx: Transaction) -> None:
+        async def body(tx: Transaction) -> list[IndexNumber]:
+            dropped: list[IndexNumber] = []
             for table in tx.catalog.user_tables():
-                kept = {n: i for n, i in table.indexes.items() if i.number not in numbers}
-                if len(kept) != len(table.indexes):
+                begun = [i for i in table.maintained if i.number in numbers and not i.ready]
+                if begun:
+                    kept = {n: i for n, i in table.indexes.items() if i not in begun}
                     await tx.change_table(table.with_indexes(kept, table.next_serial))
+                    dropped += [index.number for index in begun]
+            return dropped
 
-        await self._database.write(body)
-        await self._database.drop_entries(sorted(numbers))
+        with contextlib.suppress(TransientError, InternalError):
+            await self._database.drop_entries((await self._database.write(body)).value)
 
     # Documents
 
@@ -177,13 +222,21 @@ class _SchemaChange:
 
     def _checks_of_both(self) -> dict[str, TableCheck | None]:
         """Hold writes against the schema in force, and note what the next one would refuse."""
-        return {
-            name: _BothChecks(self._in_force.get(name), check, self._note_misfit)
+        both: dict[str, TableCheck | None] = {
+            name: _BothChecks(name, self._in_force.get(name), check, self._note_misfit)
             for name, check in self._checks().items()
-        } | {name: check for name, check in self._in_force.items() if name not in self._checks()}
+            if check is not None
+        }
+        return {**self._in_force, **both}
 
-    def _note_misfit(self, error: ValidationError) -> None:
-        self._misfit = self._misfit or error
+    def _note_misfit(self, table: str, error: ValidationError) -> None:
+        """A document was written that the next schema does not allow: it cannot come into force.
+        Once it is about to, the document is refused instead."""
+        if self._is_decided:
+            raise error
+        self._misfit = self._misfit or (
+            f'New document in table "{table}" does not match the schema: {error}'
+        )
 
     def _validator_text(self, definition: TableDefinition | None) -> str | None:
         if definition is None or definition.validator is None:
@@ -231,24 +284,38 @@ class _SchemaChange:
 
 
 class _BothChecks:
-    """The check in force, and beside it the next one, whose misfits are only noted."""
+    """The check in force on a table, and beside it the next one, whose misfits are only noted."""
 
     def __init__(
-        self, in_force: TableCheck | None, following: TableCheck | None, note: Any
+        self,
+        table: str,
+        in_force: TableCheck | None,
+        following: TableCheck,
+        note: Callable[[str, ValidationError], None],
     ) -> None:
+        self._table = table
         self._in_force = in_force
         self._following = following
         self._note = note
-        self.defaults = in_force.defaults if in_force is not None else {}
+        self.defaults: Mapping[str, Any] = {} if in_force is None else in_force.defaults
 
-    def check(self, fields: Mapping[str, Any], tables: Any, /) -> None:
+    def check(self, fields: Mapping[str, Any], tables: Catalog, /) -> None:
         if self._in_force is not None:
             self._in_force.check(fields, tables)
-        if self._following is not None:
-            try:
-                self._following.check(fields, tables)
-            except ValidationError as error:
-                self._note(ValidationError(f"New document does not match the schema: {error}"))
+        try:
+            self._following.check(fields, tables)
+        except ValidationError as error:
+            self._note(self._table, error)
+
+
+async def _to_its_end(step: Coroutine[Any, Any, T]) -> T:
+    """Await a step that must not be cut short: whoever cancels us waits for its end."""
+    task = asyncio.ensure_future(step)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 def without_system_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -259,6 +326,13 @@ def _checks_in_force(database: Database) -> dict[str, TableCheck | None]:
     return {table.name: table.check for table in database.catalog.user_tables()}
 
 
+def _dropped_numbers(table: Table, indexes: Mapping[str, Index]) -> list[IndexNumber]:
+    """The numbers that indexes of the table once had, but none of `indexes`."""
+    kept = {index.number for index in indexes.values()}
+    numbers = [index_number(table.number, serial) for serial in range(1, table.next_serial)]
+    return [number for number in numbers if number not in kept]
+
+
 def _new_indexes(table: Table, definition: TableDefinition) -> list[Index]:
     """The declared indexes that the table does not have, or has with other fields."""
     missing = [
@@ -266,7 +340,6 @@ def _new_indexes(table: Table, definition: TableDefinition) -> list[Index]:
         for declared in definition.indexes.values()
         if (known := table.indexes.get(declared.name)) is None
         or known.fields != tuple(declared.fields)
-        or not known.ready
     ]
     return [
         make_index(

@@ -5,6 +5,7 @@ that an equality pins), so a written key looks up one bucket per field instead o
 interval: ten thousand subscriptions to ten thousand authors cost one author's bucket.
 """
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,13 +14,16 @@ from camber.storage.engine import IndexNumber, Timestamp
 
 
 class Subscription:
-    """A read set, observed at some timestamp, and who is told of the first commit that
-    overlaps it. Told once; then it is spent."""
+    """A read set, observed at `ts`, and who is told of the first later commit that overlaps it.
+    Told once; then it is spent."""
 
-    __slots__ = ("on_change", "reads", "spent")
+    __slots__ = ("on_change", "reads", "spent", "ts")
 
-    def __init__(self, reads: ReadSet, on_change: Callable[[Timestamp], None]) -> None:
+    def __init__(
+        self, reads: ReadSet, ts: Timestamp, on_change: Callable[[Timestamp], None]
+    ) -> None:
         self.reads = reads
+        self.ts = ts
         self.on_change = on_change
         # False until it was told of a commit, or was unsubscribed.
         self.spent = False
@@ -61,19 +65,21 @@ class Subscriptions:
             if not waiting:
                 del self._points[point]
         for interval in subscription.reads.intervals:
-            buckets = self._intervals[interval.index_number]
-            bucket = buckets.get(interval.prefix, {})
             # Gone already when two intervals of one read set lie in the same bucket.
+            buckets = self._intervals.get(interval.index_number, {})
+            bucket = buckets.get(interval.prefix, {})
             bucket.pop(subscription, None)
             if not bucket:
                 buckets.pop(interval.prefix, None)
+            if not buckets:
+                self._intervals.pop(interval.index_number, None)
 
-    def overlapping(self, written: WriteSet) -> set[Subscription]:
-        """Those whose read set `written` touches."""
-        found: set[Subscription] = set()
+    def overlapping(self, written: WriteSet) -> list[Subscription]:
+        """Those whose read set `written` touches, each once."""
+        found: dict[Subscription, None] = {}
         if self._points:
             for point in written.points:
-                found.update(self._points.get(point, ()))
+                found.update(dict.fromkeys(self._points.get(point, ())))
         for touched in written.touched:
             buckets = self._intervals.get(touched.index_number)
             if buckets:
@@ -82,16 +88,25 @@ class Subscriptions:
                         if subscription not in found and any(
                             interval.holds(touched.key) for interval in intervals
                         ):
-                            found.add(subscription)
-        return found
+                            found[subscription] = None
+        return list(found)
 
     def announce(self, ts: Timestamp, written: WriteSet) -> None:
         """Tell everyone whom the commit at `ts` concerns."""
         if not self._count:
             return
         for subscription in self.overlapping(written):
+            # Somebody told before it may have unsubscribed it, or made it only now, having read
+            # the whole batch.
+            if subscription.spent or subscription.ts >= ts:
+                continue
             self.unsubscribe(subscription)
-            subscription.on_change(ts)
+            try:
+                subscription.on_change(ts)
+            except Exception as error:  # the edge of the subscriber: the others must be told
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": "A subscriber failed on a change", "exception": error}
+                )
 
     def statistics(self) -> SubscriptionStatistics:
         return SubscriptionStatistics(

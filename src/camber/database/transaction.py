@@ -8,6 +8,7 @@ failed, because app code may have acted upon it.
 """
 
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -37,16 +38,19 @@ SYSTEM_FIELDS: Final = ("_id", "_creationTime")
 class CreationClock:
     """Gives every new document its `_creationTime`: unique within the process, and growing."""
 
-    __slots__ = ("_last",)
+    __slots__ = ("_last", "_lock")
 
     def __init__(self) -> None:
         self._last = 0.0
+        # Transactions run on several threads.
+        self._lock = threading.Lock()
 
     def next(self, base_ms: float) -> float:
         """`base_ms`, or the smallest float above the last one given, if that is later."""
-        last = self._last
-        self._last = base_ms if base_ms > last else math.nextafter(last, math.inf)
-        return self._last
+        with self._lock:
+            last = self._last
+            self._last = base_ms if base_ms > last else math.nextafter(last, math.inf)
+            return self._last
 
 
 class Pending(NamedTuple):
@@ -229,11 +233,12 @@ class Transaction:
     async def _current(self, id: str, verb: str) -> "_Current":
         self.usage.open_range()
         text = await self.text(id)
+        table = self.catalog.numbered(table_number_of(id) or 0)
+        if table is None:
+            raise InvalidArgumentError(f'Table for ID "{id}" not found')
         if text is None:
             raise InvalidArgumentError(f"{verb} on nonexistent document ID {id}")
         self.usage.read(1, len(text))
-        table = self.catalog.numbered(table_number_of(id) or 0)
-        assert table is not None, "a document has a table"
         return _Current(table, id, text, unpack(text))
 
     def _pending(self, current: "_Current") -> Pending:
@@ -286,15 +291,15 @@ class Transaction:
         self.reads.points.update((table_point(name), CATALOG_POINT))
         number = self.catalog.next_user_number()
         table = new_table(number, name, self._mint.mint(TABLES_NUMBER))
-        self._create(
-            self._tables(),
-            table.document_id,
-            {
-                "_id": table.document_id,
-                "_creationTime": self._creation.next(self._base_ms),
-                **table_document(table),
-            },
-        )
+        id = table.document_id
+        document = {
+            "_id": id,
+            "_creationTime": self._creation.next(self._base_ms),
+            **table_document(table),
+        }
+        # Not counted in the usage: it is not the app's document.
+        keys = index_keys(self._tables(), id, document)
+        self._set(id, Pending(self._tables(), None, (), pack(document, plain=False), keys))
         self.catalog = self.catalog.with_table(table)
         return table
 
@@ -363,6 +368,10 @@ class Transaction:
             for write in self._writes.values()
         )
 
+    def written_tables(self) -> list[Table]:
+        """The tables it wrote to, as they were when it did."""
+        return list({id(each.table): each.table for each in self._writes.values()}.values())
+
     def seal(self, ts: Timestamp) -> "Sealed | None":
         """The writes as a commit at `ts`; None if nothing is different from before."""
         writes: list[Write] = []
@@ -371,20 +380,24 @@ class Transaction:
         for id, (table, before, before_keys, after, after_keys) in self._writes.items():
             if before == after and before_keys == after_keys:
                 continue
+            gone: Sequence[Touched] = ()
+            come: Sequence[Touched] = after_keys
+            if before is not None:
+                old, new = set(before_keys), set(after_keys)
+                gone = [key for key in before_keys if key not in new]
+                come = [key for key in after_keys if key not in old]
+            writes.append(
+                Write(id, before, after, [key[:2] for key in gone], [key[:2] for key in come])
+            )
+            touched += come
+            if before == after:
+                # An index is being filled. Whoever reads it sees that; nobody else sees anything.
+                touched += gone
+                continue
             points.add(id)
             if table.number == TABLES_NUMBER:
                 points.update(_catalog_points(after or before))
-            if before is None:
-                removed: Sequence[tuple[int, bytes]] = ()
-                added: Sequence[tuple[int, bytes]] = [key[:2] for key in after_keys]
-                touched += after_keys
-            else:
-                old, new = set(before_keys), set(after_keys)
-                removed = [key[:2] for key in before_keys if key not in new]
-                added = [key[:2] for key in after_keys if key not in old]
-                touched += before_keys
-                touched += [key for key in after_keys if key not in old]
-            writes.append(Write(id, before, after, removed, added))
+            touched += before_keys
             touched.append(Touched(BY_ID, id.encode(), ()))
         if not writes:
             return None
