@@ -104,5 +104,9 @@ async def watching(app: AppConfig) -> AsyncIterator[Changes]:
 
 
 def _matters(change: Change, path: str) -> bool:
-    # The files of a folder that appears may be there before anybody looks into it.
-    return path.endswith(".py") or (change is Change.added and os.path.isdir(path))
+    if path.endswith(".py"):
+        return True
+    # A folder that comes or goes takes its files along, without a word about each of them.
+    if change is Change.added:
+        return os.path.isdir(path)
+    return change is Change.deleted and "." not in os.path.basename(path)

@@ -26,6 +26,9 @@ from camber.server.listener import Listener, listen
 GRACE_SECONDS: Final = 5.0
 """How long requests under way may take to finish once the node is told to stop."""
 
+# After so long without having stopped, it is said that we are about to.
+_PATIENCE_SECONDS: Final = 0.3
+
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -137,10 +140,14 @@ async def serving(place: Place) -> AsyncIterator[Node]:
             site = await listen(room, place.host, place.site_port, name="site")
             closing.push_async_callback(site.close, grace_seconds=0)
             deployment = await Deployment.open(_settings(place, api, site))
+            closing.push_async_callback(deployment.close)
+            _hide_from_git(place)
         except (ConfigError, StorageLockedError) as error:
             raise _told_who(error, place.state) from error
-        closing.push_async_callback(deployment.close)
-        _hide_from_git(place)
+        except OSError as error:
+            raise ConfigError(
+                f"The state folder {place.state} cannot be used: {error.strerror}."
+            ) from error
         node = Node(deployment, room, api, site)
         try:
             yield node
@@ -168,8 +175,10 @@ async def _until_stopped(serve: Callable[[Terminal], Awaitable[None]], terminal:
         if stopping:
             os._exit(130)
         stopping = True
-        terminal.say("\nStopping: requests under way may finish. Once more stops at once.")
         serving.cancel()
+        if terminal.interactive:
+            terminal.say()  # The cursor stands behind the ^C.
+        loop.call_later(_PATIENCE_SECONDS, terminal.say, "Stopping… Ctrl-C again stops at once.")
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, stop)

@@ -45,7 +45,7 @@ class Reloader:
         try:
             if self._app.folder / FILE_NAME in paths:
                 await self._read_config()
-            sources = sorted(self._changed(paths))
+            sources = sorted(set(self._changed(paths)))
             if sources:
                 await self._push(sources)
         except CamberError as error:
@@ -70,15 +70,20 @@ class Reloader:
             self._show(f"{FILE_NAME} read; set {', '.join(added)}")
 
     def _changed(self, paths: set[Path]) -> Iterable[str]:
-        """The names of those files that are not as they were loaded; all, when none were."""
+        """The names of those modules at or below `paths` that are not as they were loaded; of
+        all, when that failed."""
         app, root = self._deployment.app, self._app.functions
+        sources = {} if app is None else app.sources
         for path in paths:
             if not path.is_relative_to(root):
                 continue
-            for file in path.rglob("*.py") if path.is_dir() else (path,):
+            files = set(path.rglob("*.py")) if path.is_dir() else {path}
+            # What was moved away was there before.
+            files |= {root / name for name in sources if (root / name).is_relative_to(path)}
+            for file in files:
                 name = file.relative_to(root).as_posix()
-                if self._failed or app is None or _content(file) != app.sources.get(name):
-                    yield name if name != "." else f"{root.name}/"
+                if file.suffix == ".py" and (self._failed or _content(file) != sources.get(name)):
+                    yield name
 
     def _show(self, text: str) -> None:
         style = self._terminal.style

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -20,11 +21,13 @@ _C = TypeVar("_C", bound=Callable[..., Any])
 _OPTIONS: Final = (
     click.option(
         "--state",
+        metavar="DIR",
         type=click.Path(path_type=Path),
         help="State folder of the server.  [default: .camber, here or in a folder above]",
     ),
     click.option(
         "--url",
+        metavar="URL",
         envvar="CAMBER_URL",
         show_envvar=True,
         help="API URL of a server elsewhere; needs the admin key.",
@@ -121,6 +124,7 @@ def _is_reached(client: Client, instance: Instance) -> bool:
 def target_options(command: _C) -> Callable[..., Any]:
     """Decorates a command that talks to a server: its options become one `target`."""
 
+    @wraps(command)
     def with_target(
         *args: Any, state: Path | None, url: str | None, admin_key: str | None, **kwargs: Any
     ) -> Any:
@@ -128,11 +132,7 @@ def target_options(command: _C) -> Callable[..., Any]:
             raise click.UsageError("--state and --url name two servers. Give one of them.")
         return command(*args, target=Target(state, url, admin_key), **kwargs)
 
-    with_target.__doc__ = command.__doc__
-    with_target.__name__ = command.__name__
     decorated: Callable[..., Any] = with_target
-    # Options that were given below this decorator stay with the function.
-    with_target.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]  # click's
     for option in reversed(_OPTIONS):
         decorated = option(decorated)
     return decorated

@@ -54,6 +54,7 @@ class Terminal:
             colour: False for a plain one; True still leaves it to `has_colour`.
         """
         self._stream = stream
+        self.interactive = stream.isatty()
         self.colour = colour and has_colour(stream)
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
