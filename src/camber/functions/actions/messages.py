@@ -1,7 +1,7 @@
 """What the server and an action process say to each other. Every message is one frame.
 
-    server → process    Setup, then any number of Call, Cancel, Reply
-    process → server    Ready, then any number of Began, Said, Ask, Done, Blame
+    server → process    Setup, then any number of Call, Withdraw, Cancel, Reply
+    process → server    Ready, then any number of Began, Said, Ask, Done, Withdrawn, Awake, Blame
 
 Texts of values are in the stored format. There is no goodbye: whoever closes the channel is done,
 and the other side ends.
@@ -41,6 +41,12 @@ class Call(msgspec.Struct, frozen=True, tag="call"):
     tables: dict[str, int]
 
 
+class Withdraw(msgspec.Struct, frozen=True, tag="withdraw"):
+    """Do not begin a run, unless it has begun."""
+
+    id: int
+
+
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     """Stop a run: its time is over, or nobody waits for it any more."""
 
@@ -63,7 +69,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
 
 
 class Began(msgspec.Struct, frozen=True, tag="began"):
-    """A run has begun: the process is not too busy to begin one."""
+    """A run begins now: until this is sent, nothing of it has happened."""
 
     id: int
 
@@ -98,11 +104,21 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     frames: tuple[str, ...] = ()
 
 
+class Withdrawn(msgspec.Struct, frozen=True, tag="withdrawn"):
+    """The run had not begun, and will not begin."""
+
+    id: int
+
+
+class Awake(msgspec.Struct, frozen=True, tag="awake"):
+    """Whatever held up the process, so that a run was withdrawn, holds it up no longer."""
+
+
 class Blame(msgspec.Struct, frozen=True, tag="blame"):
     """This run is about to end the process."""
 
     id: int
 
 
-Downward = Setup | Call | Cancel | Reply
-Upward = Ready | Began | Said | Ask | Done | Blame
+Downward = Setup | Call | Withdraw | Cancel | Reply
+Upward = Ready | Began | Said | Ask | Done | Withdrawn | Awake | Blame

@@ -1,8 +1,9 @@
 """The action processes of one server: started when needed, replaced when they end.
 
 A call goes to the process with the fewest. As long as there are fewer processes than allowed, a
-call that finds all of them busy has another one started. A reload retires them all: they finish
-what they run, while new calls go to new ones.
+call that finds all of them busy has another one started. Processes that an action holds up do not
+count: calls they could not begin go to others, and as many others may be started in their place.
+A reload retires all processes: they finish what they run, while new calls go to new ones.
 """
 
 import asyncio
@@ -40,7 +41,7 @@ class ActionPool:
     Args:
         functions_root: the app's functions folder.
         host: what actions ask while they run.
-        processes: how many there are at most, retired ones aside.
+        processes: how many there are at most, retired and held up ones aside.
         limits: what actions may use.
         environment: the variables that `env` shows while modules load.
     """
@@ -90,15 +91,16 @@ class ActionPool:
             self._leave(call)
 
     async def _run(self, call: ActionCall) -> ActionOutcome:
-        try:
-            process = await self._choose()
-        except OSError as error:
-            failed = TransientError(f"The action's process could not start: {error}")
-            return ActionOutcome(None, (), Failure(str(failed)), failed)
-        if process is None:
-            closed = TransientError(TRANSIENT_TEXT)
-            return ActionOutcome(None, (), Failure(str(closed)), closed)
-        return await process.run(call)
+        outcome = None
+        while outcome is None:
+            try:
+                process = await self._choose()
+            except OSError as error:
+                return _failed(f"The action's process could not start: {error}")
+            if process is None:
+                return _failed(TRANSIENT_TEXT)
+            outcome = await process.run(call)
+        return outcome
 
     async def _admit(self, call: ActionCall) -> None:
         if call.nested:
@@ -144,18 +146,25 @@ class ActionPool:
         """
         while not self._closed:
             self._processes = [process for process in self._processes if process.accepts]
-            best = min(self._processes, key=lambda p: (p.stuck, p.load), default=None)
+            free = [process for process in self._processes if not process.stuck]
+            best = min(free or self._processes, key=lambda process: process.load, default=None)
             if best is not None and best.load == 0:
+                self._let_go(free)
                 return best
-            if self._starting is None and len(self._processes) < self._processes_max:
+            room = len(self._processes) < 2 * self._processes_max
+            if room and len(free) < self._processes_max:
                 self.warm()
-            if best is not None and not best.stuck:
-                return best
-            if self._starting is None:
+            if free or self._starting is None:
                 return best
             # Shielded: others may wait for the same one.
             await asyncio.shield(self._starting)
         return None
+
+    def _let_go(self, free: list[ActionProcess]) -> None:
+        """Retire what was started in place of processes that are no longer held up."""
+        for process in free[self._processes_max :]:
+            if process.load == 0:
+                process.retire()
 
     def warm(self) -> None:
         """Start a process now, so that the next call need not wait for one."""
@@ -220,3 +229,8 @@ class ActionPool:
         return PoolStatistics(
             accepting, len(self._alive) - accepting, self._started, self._running, self._waiting
         )
+
+
+def _failed(text: str) -> ActionOutcome:
+    error = TransientError(text)
+    return ActionOutcome(None, (), Failure(text), error)

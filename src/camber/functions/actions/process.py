@@ -6,13 +6,13 @@ import os
 import signal
 import socket
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Final
 
 from camber.errors import CamberError, OverrunError, TransientError, UserError
 from camber.functions.actions.channel import BrokenFrameError, ServerEnd
+from camber.functions.actions.console import Console
 from camber.functions.actions.host import (
     ActionCall,
     ActionHost,
@@ -22,6 +22,7 @@ from camber.functions.actions.host import (
 )
 from camber.functions.actions.messages import (
     Ask,
+    Awake,
     Began,
     Blame,
     Call,
@@ -31,15 +32,17 @@ from camber.functions.actions.messages import (
     Reply,
     Said,
     Setup,
+    Withdraw,
+    Withdrawn,
 )
 from camber.functions.actions.raised import from_message, to_message
-from camber.functions.capture import LINE_BYTES_MAX, LogLine
+from camber.functions.capture import LogLine
 from camber.functions.failure import Failure
 
 TRANSIENT_TEXT: Final = "Transient error while executing action"
 # How much one process may ask for at once.
 QUESTIONS_MAX: Final = 1000
-# A process that has not begun a call by then is held up by another one.
+# A call that is not begun by then is held up by another one.
 STUCK_SECONDS: Final = 0.25
 MEMORY_SECONDS: Final = 0.1
 END_SECONDS: Final = 1.0
@@ -56,15 +59,22 @@ _PROGRAM: Final = (
 class _Run:
     """A call under way in the process."""
 
-    __slots__ = ("began", "call", "log", "outcome", "sent_at")
+    __slots__ = ("beginning", "call", "cancelled", "log", "outcome")
 
-    def __init__(self, call: ActionCall, now: float) -> None:
+    def __init__(self, call: ActionCall) -> None:
         self.call = call
-        self.sent_at = now
-        # Whether the process has come to begin it.
-        self.began = False
+        loop = asyncio.get_running_loop()
+        # Done once the process begins it: until then it can be begun elsewhere.
+        self.beginning: asyncio.Future[None] = loop.create_future()
+        # Whether it was told to stop. If it does not, the process will be killed.
+        self.cancelled = False
         self.log: list[LogLine] = []
-        self.outcome: asyncio.Future[ActionOutcome] = asyncio.get_running_loop().create_future()
+        # None when it was not begun, and will not be.
+        self.outcome: asyncio.Future[ActionOutcome | None] = loop.create_future()
+
+    @property
+    def began(self) -> bool:
+        return self.beginning.done()
 
 
 class ActionProcess:
@@ -74,7 +84,7 @@ class ActionProcess:
         self,
         process: asyncio.subprocess.Process,
         channel: ServerEnd,
-        output: "Output",
+        output: Console,
         host: ActionHost,
         limits: Limits,
     ) -> None:
@@ -92,6 +102,10 @@ class ActionProcess:
         # The runs that are to blame if the process ends, and what is told of it. While there are
         # none, nobody knows better, and every run is told how the process ended.
         self._culprits: dict[int, CamberError | None] = {}
+        # Whether a call could not be begun, since something holds up the event loop.
+        self._held_up = False
+        # Whether the server has ended it, through no fault of any run.
+        self._stopped = False
         # Whether it takes calls. Once it does not, it ends with its last run.
         self.accepts = True
         self._living = asyncio.create_task(self._live())
@@ -103,11 +117,8 @@ class ActionProcess:
 
     @property
     def stuck(self) -> bool:
-        """Whether a call waits to be begun: something holds up the process."""
-        now = asyncio.get_running_loop().time()
-        return any(
-            not run.began and now - run.sent_at > STUCK_SECONDS for run in self._runs.values()
-        )
+        """Whether something holds up the process, or is about to be its end."""
+        return self._held_up or any(run.cancelled for run in self._runs.values())
 
     def when_ended(self, then: Callable[["ActionProcess"], None]) -> None:
         """Call `then` once the process is gone."""
@@ -115,29 +126,39 @@ class ActionProcess:
 
     # Calls
 
-    async def run(self, call: ActionCall) -> ActionOutcome:
+    async def run(self, call: ActionCall) -> ActionOutcome | None:
         """Run an action to its end, or to the end of its time. Does not raise.
 
         When the caller is cancelled, the action is told to stop as well.
+
+        Returns:
+            What came of it; None when it has not begun and will not: it can run elsewhere.
         """
         number = next(self._numbers)
-        run = self._runs[number] = _Run(call, asyncio.get_running_loop().time())
+        run = self._runs[number] = _Run(call)
         self._busy.set()
+        loop = asyncio.get_running_loop()
+        impatience = loop.call_later(STUCK_SECONDS, self._withdraw_if_stuck, number)
         try:
             return await self._outcome_of(number, run)
         except asyncio.CancelledError:
             self._abandon(number)
             raise
+        finally:
+            impatience.cancel()
 
-    async def _outcome_of(self, number: int, run: _Run) -> ActionOutcome:
+    async def _outcome_of(self, number: int, run: _Run) -> ActionOutcome | None:
         sending = asyncio.create_task(self._send(number, run.call))
         try:
+            # Its time begins when it does. A process that loads, or is held up, ends in time.
+            await asyncio.wait((run.beginning, run.outcome), return_when=asyncio.FIRST_COMPLETED)
             await asyncio.wait((run.outcome,), timeout=self._limits.call_seconds)
             if run.outcome.done():
                 return run.outcome.result()
         finally:
             sending.cancel()
         text = f"Function execution timed out (maximum duration: {self._limits.call_seconds:g}s)"
+        run.cancelled = True
         self._channel.send_nowait(Cancel(number))
         await asyncio.wait((run.outcome,), timeout=self._limits.grace_seconds)
         if not run.outcome.done():
@@ -163,10 +184,18 @@ class ActionProcess:
 
     def _abandon(self, number: int) -> None:
         """Nobody waits for the run any more."""
-        if number in self._runs:
+        run = self._runs.get(number)
+        if run is not None:
+            run.cancelled = True
             self._channel.send_nowait(Cancel(number))
             loop = asyncio.get_running_loop()
             loop.call_later(self._limits.grace_seconds, self._kill_if_running, number)
+
+    def _withdraw_if_stuck(self, number: int) -> None:
+        """Let another process begin the run, if this one does not come to it."""
+        run = self._runs.get(number)
+        if run is not None and not run.began and self._ready.is_set():
+            self._channel.send_nowait(Withdraw(number))
 
     def _kill_if_running(self, number: int) -> None:
         if number in self._runs:
@@ -179,11 +208,17 @@ class ActionProcess:
         failure: Failure | None = None,
         error: Exception | None = None,
     ) -> None:
-        run = self._runs.pop(number, None)
-        if run is None:
-            return
+        run = self._runs.get(number)
+        if run is not None:
+            self._end_run(number, run, ActionOutcome(text, run.log, failure, error))
+
+    def _end_run(self, number: int, run: _Run, outcome: ActionOutcome | None) -> None:
+        del self._runs[number]
         if not run.outcome.done():
-            run.outcome.set_result(ActionOutcome(text, run.log, failure, error))
+            run.outcome.set_result(outcome)
+        if self._held_up and not any(other.began for other in self._runs.values()):
+            # By something that an earlier run has left behind: nobody will miss it.
+            self._kill((), None)
         if self._runs:
             return
         self._busy.clear()
@@ -209,17 +244,24 @@ class ActionProcess:
                         self._done(message)
                     case Began():
                         if message.id in self._runs:
-                            self._runs[message.id].began = True
+                            self._runs[message.id].beginning.set_result(None)
                     case Ready():
                         self._ready.set()
                         if message.problem is not None:
                             self._host.output(message.problem)
+                    case Withdrawn():
+                        self._held_up = True
+                        if message.id in self._runs:
+                            self._end_run(message.id, self._runs[message.id], None)
+                    case Awake():
+                        self._held_up = False
                     case Blame():
                         self._culprits[message.id] = None
         except BrokenFrameError as error:
             self._host.output(f"The action's process sent {error}")
-        # Without its channel it is of no use.
-        self._kill((), None)
+        finally:
+            # Without its channel it is of no use.
+            self._kill((), None)
 
     def _done(self, message: Done) -> None:
         if message.error is None:
@@ -319,8 +361,12 @@ class ActionProcess:
     def _tell_runs(self, code: int) -> None:
         ended = UserError(self._end_text(code), code="ActionProcessEnded")
         innocent = TransientError(TRANSIENT_TEXT)
-        for number in list(self._runs):
-            if number in self._culprits or not self._culprits:
+        for number, run in list(self._runs.items()):
+            if self._stopped:
+                self._fail(number, innocent)
+            elif self._ready.is_set() and not run.began:
+                self._end_run(number, run, None)
+            elif number in self._culprits or not self._culprits:
                 self._fail(number, self._culprits.get(number) or ended)
             else:
                 self._fail(number, innocent)
@@ -341,7 +387,7 @@ class ActionProcess:
     async def stop(self) -> None:
         """End now, and return once it is gone; what still runs is told of a transient error."""
         self.accepts = False
-        self._culprits.setdefault(0, None)
+        self._stopped = True
         self._channel.close()
         done, _ = await asyncio.wait((self._living,), timeout=END_SECONDS)
         if not done:
@@ -382,64 +428,9 @@ async def start_process(setup: Setup, host: ActionHost, limits: Limits) -> Actio
     finally:
         its.close()
         os.close(output_write)
-    output = Output(host)
+    output = Console(host)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: output, os.fdopen(output_read, "rb", 0))
     channel = ServerEnd(*await asyncio.open_unix_connection(sock=ours, limit=READ_AHEAD_BYTES))
     channel.send_nowait(setup)
     return ActionProcess(process, channel, output, host, limits)
-
-
-class Output(asyncio.Protocol):
-    """What the process writes to its standard output and error: a bounded number of lines."""
-
-    LINES_PER_SECOND: Final = 200
-    TAIL: Final = 10
-
-    def __init__(self, host: ActionHost) -> None:
-        self._host = host
-        self._unfinished = b""
-        self._transport: asyncio.BaseTransport | None = None
-        self._ended = asyncio.Event()
-        self._second = 0
-        self._lines = 0
-        self._omitted = 0
-        # Its last words.
-        self.tail: deque[str] = deque(maxlen=self.TAIL)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        *lines, rest = (self._unfinished + data).split(b"\n")
-        for line in lines:
-            self._tell(line)
-        self._unfinished = rest[:LINE_BYTES_MAX]
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if self._unfinished:
-            self._tell(self._unfinished)
-            self._unfinished = b""
-        self._ended.set()
-
-    async def wait_ended(self, seconds: float) -> None:
-        """Return once everything is read; after `seconds` stop reading."""
-        try:
-            await asyncio.wait_for(self._ended.wait(), seconds)
-        except TimeoutError:
-            if self._transport is not None:
-                self._transport.close()
-
-    def _tell(self, raw: bytes) -> None:
-        text = raw[:LINE_BYTES_MAX].decode("utf-8", "replace")
-        self.tail.append(text)
-        second = int(asyncio.get_running_loop().time())
-        if second != self._second:
-            if self._omitted:
-                self._host.output(f"({self._omitted} lines omitted)")
-            self._second, self._lines, self._omitted = second, 0, 0
-        if self._lines >= self.LINES_PER_SECOND:
-            self._omitted += 1
-            return
-        self._lines += 1
-        self._host.output(text)

@@ -17,7 +17,7 @@ import sys
 import threading
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import Future
-from contextvars import copy_context
+from contextvars import Context
 from itertools import count
 from pathlib import Path
 from typing import Any, Final
@@ -37,6 +37,7 @@ from camber.functions.actions.context import ActionCtx, SyncActionCtx
 from camber.functions.actions.host import Answer
 from camber.functions.actions.messages import (
     Ask,
+    Awake,
     Began,
     Blame,
     Call,
@@ -47,6 +48,9 @@ from camber.functions.actions.messages import (
     Reply,
     Said,
     Setup,
+    Upward,
+    Withdraw,
+    Withdrawn,
 )
 from camber.functions.actions.output import RunStream, app_print
 from camber.functions.actions.raised import from_message, to_message
@@ -62,9 +66,12 @@ from camber.functions.variables import reading_from
 from camber.values.wire import pack_value, unpack_value
 
 RESULT_BYTES_MAX: Final = 16 << 20
-# What a process may reserve on top of what it may use: a single allocation beyond that is a
-# MemoryError in the action that asked for it, and disturbs nobody else.
-RESERVE_BYTES: Final = 1 << 30
+# What a process may reserve on top of what it may use (libraries reserve much that they never
+# touch): one allocation beyond that is a MemoryError in the action that asked for it, and disturbs
+# nobody else. What is really used is watched by the server.
+RESERVE_BYTES: Final = 4 << 30
+# Of the thread of a `def`: half of the usual, since hundreds of them count as reserved memory.
+STACK_BYTES: Final = 4 << 20
 
 # Bound before `os._exit` is replaced.
 _exit = os._exit
@@ -97,6 +104,9 @@ class Worker:
         # Why there is no app.
         self._problem = ""
         self._runs: dict[int, Run] = {}
+        # Calls that wait for the event loop: begun by it, or withdrawn by the reading thread,
+        # whichever takes it out first.
+        self._due: dict[int, Call] = {}
         self._asked: dict[int, Future[Answer]] = {}
         self._numbers = count(1)
 
@@ -109,7 +119,7 @@ class Worker:
                 )
         except LoadError as error:
             self._problem = str(error)
-        self._channel.send(Ready(self._problem or None))
+        self._send(Ready(self._problem or None))
 
     # What the server says. On the reading thread.
 
@@ -121,8 +131,11 @@ class Worker:
                     case Reply():
                         self._settle(message)
                     case Call():
-                        self._loop.call_soon_threadsafe(self._begin, message)
+                        self._take(message)
+                    case Withdraw():
+                        self._withdraw(message.id)
                     case Cancel():
+                        self._withdraw(message.id)
                         self._stop(message.id)
                     case _:
                         raise AssertionError(f"{message} comes once, at the beginning")
@@ -140,6 +153,20 @@ class Worker:
         else:
             assert reply.text is not None, "an answer has a text or an error"
             answer.set_result(Answer(reply.text, reply.body))
+
+    def _take(self, call: Call) -> None:
+        if self._app is not None:
+            function = self._app.registry.find(call.path)
+            if function is not None and function.kind is Kind.ACTION and not function.is_async:
+                # Not by the event loop, which an `async def` may be holding up.
+                self._begin(call)
+                return
+        self._due[call.id] = call
+        self._loop.call_soon_threadsafe(self._begin_due, call.id)
+
+    def _withdraw(self, number: int) -> None:
+        if self._due.pop(number, None) is not None:
+            self._send(Withdrawn(number))
 
     def _stop(self, number: int) -> None:
         run = self._runs.get(number)
@@ -164,22 +191,36 @@ class Worker:
         answer: Future[Answer] = Future()
         self._asked[number] = answer
         try:
-            self._channel.send(Ask(number, run, operation, text, body))
+            self._send(Ask(number, run, operation, text, body))
         except BaseException:
             del self._asked[number]
             raise
         return answer
 
+    def _send(self, message: Upward) -> None:
+        try:
+            self._channel.send(message)
+        except OSError:
+            # The server is gone, or an action has closed what leads to it.
+            _exit(1)
+
     def say(self, message: Said, /) -> None:
-        self._channel.send(message)
+        self._send(message)
 
     def blame_current_run(self) -> None:
         """Tell the server which run is about to end the process."""
         run = current_run.get()
         if run is not None:
-            self._channel.send(Blame(run.id))
+            self._send(Blame(run.id))
 
     # Runs
+
+    def _begin_due(self, number: int) -> None:
+        call = self._due.pop(number, None)
+        if call is None:
+            self._send(Awake())
+        else:
+            self._begin(call)
 
     def _begin(self, call: Call) -> None:
         run = self._runs[call.id] = Run(call, self)
@@ -190,12 +231,16 @@ class Worker:
             return
         if function.is_async:
             run.task = self._loop.create_task(self._live(run, function))
-        else:
-            # A daemon, so that it does not keep the process alive; none is reused, so that a
-            # nested action always finds one, and nothing is left over in its locals.
-            threading.Thread(
-                target=copy_context().run, args=(self._live_on_thread, run, function), daemon=True
-            ).start()
+            return
+        # A daemon, so that it does not keep the process alive; none is reused, so that a nested
+        # action always finds one, and nothing is left over in its locals.
+        thread = threading.Thread(
+            target=Context().run, args=(self._live_on_thread, run, function), daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system gives no more threads
+            self._end(run, None, error)
 
     def _find(self, path: str) -> AnyFunction:
         if self._app is None:
@@ -215,7 +260,7 @@ class Worker:
         text, failure = None, None
         with reading_from(run.call.environment):
             try:
-                self._channel.send(Began(run.id))
+                self._send(Began(run.id))
                 arguments, tables = _arguments(run, function)
                 result = await function.body(ActionCtx(run), **arguments)
                 text = _text_of_result(function, result, tables)
@@ -231,7 +276,7 @@ class Worker:
         text, failure = None, None
         with reading_from(run.call.environment):
             try:
-                self._channel.send(Began(run.id))
+                self._send(Began(run.id))
                 arguments, tables = _arguments(run, function)
                 result = function.body(SyncActionCtx(run), **arguments)
                 text = _text_of_result(function, result, tables)
@@ -246,10 +291,10 @@ class Worker:
         del self._runs[run.id]
         run.drop_work()
         if error is None:
-            self._channel.send(Done(run.id, text))
+            self._send(Done(run.id, text))
             return
         failure = _failure_of(error)
-        self._channel.send(Done(run.id, None, _travelling(error), failure.message, failure.frames))
+        self._send(Done(run.id, None, _travelling(error), failure.message, failure.frames))
 
 
 def _arguments(run: Run, function: AnyFunction) -> tuple[Mapping[str, Any], Tables]:
@@ -369,6 +414,7 @@ def main(descriptor: int) -> None:
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     _know_tasks(loop)
+    threading.stack_size(STACK_BYTES)
     worker = Worker(channel, loop)
     threading.Thread(target=worker.read, name="camber-reader", daemon=True).start()
     _blame_who_exits(worker)
