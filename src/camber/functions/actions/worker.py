@@ -159,10 +159,10 @@ class Worker:
             function = self._app.registry.find(call.path)
             if function is not None and function.kind is Kind.ACTION and not function.is_async:
                 # Not by the event loop, which an `async def` may be holding up.
-                self._begin(call)
+                self._begin_on_thread(Run(call, self), function)
                 return
         self._due[call.id] = call
-        self._loop.call_soon_threadsafe(self._begin_due, call.id)
+        self._loop.call_soon_threadsafe(self._plan, call.id)
 
     def _withdraw(self, number: int) -> None:
         if self._due.pop(number, None) is not None:
@@ -215,23 +215,29 @@ class Worker:
 
     # Runs
 
-    def _begin_due(self, number: int) -> None:
+    def _plan(self, number: int) -> None:
+        # A task may have to wait for others, so it is not begun before it runs.
+        self._loop.create_task(self._begin(number))
+
+    async def _begin(self, number: int) -> None:
         call = self._due.pop(number, None)
         if call is None:
             self._send(Awake())
-        else:
-            self._begin(call)
-
-    def _begin(self, call: Call) -> None:
-        run = self._runs[call.id] = Run(call, self)
+            return
+        run = Run(call, self)
         try:
             function = self._find(call.path)
         except Exception as error:
+            self._runs[run.id] = run
             self._end(run, None, error)
             return
         if function.is_async:
-            run.task = self._loop.create_task(self._live(run, function))
-            return
+            await self._live(run, function)
+        else:
+            self._begin_on_thread(run, function)
+
+    def _begin_on_thread(self, run: Run, function: AnyFunction) -> None:
+        self._runs[run.id] = run
         # A daemon, so that it does not keep the process alive; none is reused, so that a nested
         # action always finds one, and nothing is left over in its locals.
         thread = threading.Thread(
@@ -256,6 +262,8 @@ class Worker:
         return function
 
     async def _live(self, run: Run, function: AnyFunction) -> None:
+        run.task = asyncio.current_task()
+        self._runs[run.id] = run
         current_run.set(run)
         text, failure = None, None
         with reading_from(run.call.environment):
