@@ -65,19 +65,16 @@ class Access:
         return self._admin(key)
 
     def _admin(self, credentials: str) -> Identity:
-        key, colon, acting = credentials.partition(":")
-        if not self._is_admin_key(key):
-            raise RequestError(
-                401, "BadDeployKey", "The provided deploy key was invalid for this instance"
-            )
-        return Identity(_acting_as(acting), is_admin=True) if colon else ADMIN
-
-    def _is_admin_key(self, key: str) -> bool:
-        name, bar, secret = key.rpartition("|")
-        # A type such as `dev:` before the name is for people.
+        # The name may have a type before it, such as `dev:`: only what follows the bar is split.
+        name, bar, rest = credentials.partition("|")
+        secret, colon, acting = rest.partition(":")
         named = name.rpartition(":")[2]
         matches = hmac.compare_digest(_hash(secret), self._secret_hash)
-        return bool(bar) and matches and named == self._name
+        if not (bar and matches and named == self._name):
+            raise RequestError(
+                401, "BadAdminKey", "The provided admin key was invalid for this instance"
+            )
+        return Identity(_acting_as(acting), is_admin=True) if colon else ADMIN
 
 
 def _hash(secret: str) -> bytes:

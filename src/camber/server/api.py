@@ -194,11 +194,10 @@ class FunctionApi:
     ) -> Invocation | UserError:
         """The call to make, or why it is not made: which is for the caller to see as the
         function's own error."""
+        value = _decoded(request.args)
         try:
             function = self._find(request.path, kind, identity)
-            arguments = _arguments(request.args)
-        except RequestError:
-            raise
+            arguments = _arguments(value)
         except UserError as error:
             if error.code == "BadConvexFunctionIdentifier":
                 raise RequestError(400, error.code, str(error)) from None
@@ -243,7 +242,6 @@ class FunctionApi:
         message = failure.shown(request_id, redacted=hidden)
         data = b""
         if failure.data is not None:
-            value = failure.data.encode()
             if clean:
                 value = to_clean(unpack_value(failure.data))
             else:
@@ -350,17 +348,24 @@ def _is_clean_by_default(exchange: Exchange) -> bool:
     return (int(match[2]), int(match[3]), int(match[4])) >= since
 
 
-def _arguments(args: Any) -> dict[str, Any]:
-    """The one object of arguments, from plain JSON in the lossless form.
+def _decoded(args: Any) -> Any:
+    """The value that plain JSON in the lossless form stands for.
 
     Raises:
-        RequestError: not values at all.
-        ArgumentValidationError: not one object.
+        RequestError: none at all.
     """
     try:
-        value = from_wire(args)
+        return from_wire(args)
     except InvalidValueError as error:
         raise _bad_body(f"Invalid arguments: {error}") from None
+
+
+def _arguments(value: Any) -> dict[str, Any]:
+    """The one object of arguments.
+
+    Raises:
+        ArgumentValidationError: not one object.
+    """
     if isinstance(value, list):
         if not value:
             return {}

@@ -6,9 +6,9 @@
     /api/storage/…                       stored files
     /version, /instance_name, /echo …    what tools ask
 
-Whatever lies under `/api`, and the tools' routes, has permissive CORS: no cookie is ever used, so
-there is nothing for another origin to ride on. Endpoints have none but what they answer
-themselves.
+Whatever lies under `/api`, and the tools' routes, may be read by a page of any origin, but not
+with credentials: who calls is told by a header that the page must know, never by what a browser
+adds on its own. Endpoints have no CORS headers but what they answer themselves.
 """
 
 import re
@@ -25,7 +25,13 @@ ECHO_MAX: Final = 128 << 20
 
 _JSON: Final = ("content-type", "application/json")
 _TEXT: Final = ("content-type", "text/plain; charset=utf-8")
+_VARY: Final = (
+    "vary",
+    "origin, access-control-request-method, access-control-request-headers",
+)
 _DEPLOYMENT_HOST: Final = re.compile(r"([a-z]+-[a-z]+-[0-9]+)\.site\.", re.IGNORECASE)
+# What a page with an origin of its own has. `null` is what everything without one says.
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[a-z0-9._~%\[\]:-]+", re.IGNORECASE)
 _RUNNING: Final = b"This Convex deployment is running. See https://docs.convex.dev/."
 _PREFLIGHT_METHODS: Final = "GET,POST,OPTIONS,PATCH,DELETE,PUT"
 
@@ -67,8 +73,9 @@ class Server:
 
     def __call__(self, exchange: Exchange) -> Awaitable[None] | None:
         try:
-            if exchange.port_name == "site" or ".site." in exchange.host:
-                self._check_host(exchange.host)
+            host = exchange.host
+            if exchange.port_name == "site" or ".site." in host.lower():
+                self._check_host(host)
                 return self._endpoints.serve(exchange, exchange.path)
             path = exchange.path
             if path.startswith("/http/"):
@@ -106,8 +113,11 @@ class Server:
                     return _guarded(room.serve(exchange, headers), exchange, headers)
                 _refuse_method(exchange, methods, headers)
                 return None
-        if path == "/echo" and exchange.method == "POST":
-            return _guarded(_echo(exchange, headers), exchange, headers)
+        if path == "/echo":
+            if exchange.method == "POST":
+                return _guarded(_echo(exchange, headers), exchange, headers)
+            _refuse_method(exchange, ("POST",), headers)
+            return None
         exchange.respond(404, headers, b"")
         return None
 
@@ -141,14 +151,9 @@ def _refuse_method(exchange: Exchange, methods: tuple[str, ...], headers: Header
 def cors_headers(exchange: Exchange) -> Headers:
     """What lets a page of any origin read the answer."""
     origin = exchange.header("origin")
-    vary = ("vary", "origin, access-control-request-method, access-control-request-headers")
-    if origin is None:
-        return [vary]
-    return [
-        ("access-control-allow-origin", origin),
-        ("access-control-allow-credentials", "true"),
-        vary,
-    ]
+    if origin is None or not _ORIGIN.fullmatch(origin):
+        return [_VARY]
+    return [("access-control-allow-origin", origin), _VARY]
 
 
 def _preflight(exchange: Exchange) -> Headers:
