@@ -3,7 +3,6 @@
 A command is imported when it is run, so that `camber --help` costs next to nothing.
 """
 
-import os
 import sys
 from importlib import import_module
 from typing import IO, Any, Final
@@ -63,8 +62,7 @@ class _Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(VERSION, "--version", message="camber %(version)s")
-@click.pass_context
-def main(ctx: click.Context) -> None:
+def main() -> None:
     """Camber: a reactive backend for Python.
 
     \b
@@ -76,5 +74,3 @@ def main(ctx: click.Context) -> None:
 
     `camber COMMAND --help` says more about each of them.
     """
-    if os.environ.get("NO_COLOR"):
-        ctx.color = False

@@ -4,7 +4,7 @@ Whatever goes wrong is shown with file, line and cause, and the last good versio
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,7 @@ from camber.errors import CamberError
 from camber.functions.definition import Kind
 from camber.functions.loader import App
 from camber.functions.path import display
+from camber.server.failure import log_failure
 
 _NAMES_SHOWN: Final = 3
 
@@ -33,23 +34,28 @@ class Reloader:
 
     async def load_first(self) -> None:
         """Put the app in force, or show why that cannot be."""
-        try:
-            await self._deployment.push()
-        except CamberError as error:
-            self._show_failure(error)
-        else:
-            self._failed = False
+        await self._attempt(self._load())
 
     async def take(self, paths: set[Path]) -> None:
         """Act on changed files."""
+        if self._app.folder / FILE_NAME in paths:
+            await self._attempt(self._read_config())
+        sources = sorted(set(self._changed(paths)))
+        if sources:
+            await self._attempt(self._push(sources))
+
+    async def _attempt(self, work: Awaitable[None]) -> None:
+        """Do `work`, and let nothing that goes wrong in it end the server."""
         try:
-            if self._app.folder / FILE_NAME in paths:
-                await self._read_config()
-            sources = sorted(set(self._changed(paths)))
-            if sources:
-                await self._push(sources)
+            await work
         except CamberError as error:
             self._show_failure(error)
+        except Exception as error:  # the edge of a reload: a fault of ours, and no reason to stop
+            log_failure("a reload", error)
+
+    async def _load(self) -> None:
+        await self._deployment.push()
+        self._failed = False
 
     async def _push(self, sources: list[str]) -> None:
         self._failed = True
