@@ -281,9 +281,16 @@ def test_too_many_connections_are_told_so() -> None:
 
 
 TOKENS = st.sampled_from(
-    [b"\r\n", b"\n", b"\r", b" ", b"\t", b":", b"a", b"host: a", b"x: y", b"\0", b",", b"\xe9"]
-    + [b"content-length: 3", b"transfer-encoding: chunked", b"connection: upgrade", b"upgrade: x"]
-)
+    (
+        [b"\r\n", b"\n", b"\r", b" ", b"\t", b":", b"a", b"host: a", b"x: y", b"\0", b","],
+        [
+            b"content-length: 3",
+            b"transfer-encoding: chunked",
+            b"connection: upgrade",
+            b"upgrade: x",
+        ],
+    )
+).flatmap(st.sampled_from)
 
 
 @given(st.lists(TOKENS, max_size=12).map(b"".join))
@@ -322,12 +329,8 @@ CHUNK_TOKENS = st.sampled_from(
 )
 
 
-@given(
-    st.lists(CHUNK_TOKENS, max_size=10).map(b"".join), st.lists(st.integers(1, 7), max_size=30)
-)
-def test_an_accepted_chunked_body_reads_the_same_for_llhttp(
-    data: bytes, sizes: list[int]
-) -> None:
+@given(st.lists(CHUNK_TOKENS, max_size=10).map(b"".join), st.lists(st.integers(1, 7), max_size=30))
+def test_an_accepted_chunked_body_reads_the_same_for_llhttp(data: bytes, sizes: list[int]) -> None:
     ours: list[bytes] = []
     theirs: list[bytes] = []
     decoder = ChunkedDecoder(ours.append, trailers_max=100)

@@ -97,14 +97,14 @@ class Listener:
     async def open(self, host: str, port: int) -> None:
         """Bind and listen. Raises ConfigError as `listen`."""
         loop = asyncio.get_running_loop()
-        self._sweep(loop)
         try:
-            self._server = await loop.create_server(
-                lambda: Connection(self, loop), host, port, backlog=_BACKLOG, reuse_address=True
-            )
-        except (OSError, OverflowError) as error:
-            self._stop_sweeping()
+            bound = await _bind(host, port)
+        except OSError as error:
             raise _explain(error, host, port) from error
+        self._server = await loop.create_server(
+            lambda: Connection(self, loop), sock=bound, backlog=_BACKLOG
+        )
+        self._sweep(loop)
         self.host, self.number = self._server.sockets[0].getsockname()[:2]
 
     def stop_accepting(self) -> None:
@@ -203,18 +203,33 @@ class Listener:
         self.date_line = b"date: " + formatdate(usegmt=True).encode("ascii") + b"\r\n"
 
 
-def _explain(error: Exception, host: str, port: int) -> ConfigError:
-    number = getattr(error, "errno", None)
-    if number == errno.EADDRINUSE:
+async def _bind(host: str, port: int) -> socket.socket:
+    """A socket bound to the first address of `host`."""
+    # Event loops differ in what they leave behind when binding fails, so it is done for them.
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"{port} is not a port. Choose one from 0 to 65535.")
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    family, kind, protocol, _, address = found[0]
+    bound = socket.socket(family, kind, protocol)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    bound.setblocking(False)
+    return bound
+
+
+def _explain(error: OSError, host: str, port: int) -> ConfigError:
+    if error.errno == errno.EADDRINUSE:
         text = (
             f"Port {port} on {host} is already in use. Stop the program that uses it, "
             "or choose another port with --port or --site-port."
         )
-    elif number == errno.EACCES:
+    elif error.errno == errno.EACCES:
         text = f"Port {port} needs more rights than this program has. Choose one above 1023."
-    elif isinstance(error, OverflowError):
-        text = f"{port} is not a port. Choose one from 0 to 65535."
-    elif isinstance(error, socket.gaierror) or number == errno.EADDRNOTAVAIL:
+    elif isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
         text = f"{host} is not an address of this machine. Choose another, such as 127.0.0.1."
     else:
         text = f"Port {port} on {host} cannot be opened: {error}."
