@@ -57,7 +57,7 @@ class Port(Protocol):
     linger_deadline: float
     # `date: ...` CR LF, as of the last sweep.
     date_line: bytes
-    # Heads up to this size are within every limit.
+    # Heads up to this size are within the limits on bytes, and are remembered.
     small_head_bytes: int
     requests: int
     refused: int
@@ -82,6 +82,7 @@ class Connection(asyncio.Protocol):
         "_decoder",
         "_head",
         "_held",
+        "_is_pumping",
         "_is_read_paused",
         "_limits",
         "_loop",
@@ -128,6 +129,7 @@ class Connection(asyncio.Protocol):
         self._queue: deque[SocketExchange | RequestError] = deque()
         self._current: SocketExchange | None = None
         self._task: asyncio.Task[None] | None = None
+        self._is_pumping = False
 
         # True once no request after those already read will be answered.
         self.is_closing = False
@@ -221,6 +223,8 @@ class Connection(asyncio.Protocol):
         except RequestError:
             return False
         if not fields.is_plain or not start.minor or start.host is not None:
+            return False
+        if len(fields.headers) > self._limits.header_count:
             return False
         if len(data) - end != (fields.content_length or 0) or self.is_write_paused:
             return False
@@ -423,13 +427,25 @@ class Connection(asyncio.Protocol):
 
     def _pump(self) -> None:
         """Give the application what waits, until one exchange takes its time."""
+        self._is_pumping = True
         while self._current is None and self._queue and not self.is_write_paused:
             item = self._queue.popleft()
             if isinstance(item, RequestError):
                 self._refuse(item)
-                return
+                break
             self._current = item
             self._dispatch(item)
+        self._is_pumping = False
+        if self._current is None and not self._queue and self._state in (HEAD, HELD):
+            self._rest()
+
+    def _rest(self) -> None:
+        """Everything read was answered: look at what was held back, or wait for more."""
+        if self._state == HELD:
+            # Other connections come first: this one had its share.
+            self._loop.call_soon(self._go_on)
+        elif not self._head:
+            self._read_deadline = self.port.idle_deadline
 
     def _dispatch(self, exchange: SocketExchange) -> None:
         try:
@@ -458,7 +474,7 @@ class Connection(asyncio.Protocol):
             settle(exchange, None)
 
     def _go_on(self) -> None:
-        """After an answer that somebody else's turn ended with: the next requests, if any."""
+        """The next requests, in a turn of their own."""
         try:
             if self._state == HELD and self._current is None and not self._queue:
                 data, self._held = self._held, b""
@@ -616,10 +632,12 @@ class Connection(asyncio.Protocol):
         if self._receiving is not None or not keeps_alive:
             self._linger()
             return
-        if self._queue or self._state == HELD:
+        if self._is_pumping:
+            return
+        if self._queue:
             self._loop.call_soon(self._go_on)
-        elif self._state == HEAD and not self._head:
-            self._read_deadline = self.port.idle_deadline
+        elif self._state == HEAD or self._state == HELD:
+            self._rest()
 
     def release(self) -> tuple[asyncio.Transport, bytes]:
         transport, leftover = self.transport, self._held

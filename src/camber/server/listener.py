@@ -21,8 +21,6 @@ from camber.server.request_head import REMEMBERED_BYTES
 __all__ = ["Limits", "Listener", "ListenerStatistics", "listen"]
 
 _BACKLOG: Final = 2048
-# A name of one letter, a colon, CR LF.
-_HEADER_BYTES_MIN: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +73,7 @@ class Listener:
         # The port's number, once open.
         self.number = 0
         self.date_line = b""
-        self.small_head_bytes = min(
-            REMEMBERED_BYTES,
-            limits.target_bytes,
-            limits.header_bytes,
-            limits.header_count * _HEADER_BYTES_MIN,
-        )
+        self.small_head_bytes = min(REMEMBERED_BYTES, limits.target_bytes, limits.header_bytes)
         self._set_deadlines(0.0)
         self.requests = 0
         self.refused = 0

@@ -29,7 +29,7 @@ _OTHER_METHODS: Final = frozenset(
     )
 )  # fmt: skip
 
-REMEMBERED_BYTES: Final = 1024
+REMEMBERED_BYTES: Final = 2048
 """Longer lines and blocks are not remembered, so that memory stays bounded."""
 
 _LINE: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ([!-~]+) HTTP/([0-9]\.[0-9])")
