@@ -11,6 +11,7 @@ from typing import Final
 from camber.database.catalog import TABLES_NUMBER, Catalog, Index, Table, index_number
 from camber.database.catalog import table_of_document as read_table
 from camber.database.database import Database
+from camber.database.transaction import index_key
 from camber.storage.engine import BY_ID, IndexNumber, Reader
 from camber.values.id import id_range, table_number_of
 from camber.values.wire import unpack
@@ -90,9 +91,7 @@ class _Check:
 
     async def _check_index(self, table: Table, index: Index, documents: dict[str, str]) -> None:
         where = f"Index {table.name}.{index.name} (number {index.number})"
-        missing = {
-            b"".join(index.parts(unpack(text))) + id.encode(): id for id, text in documents.items()
-        }
+        missing = {index_key(index, id, unpack(text)).key: id for id, text in documents.items()}
         async for key, text in self._entries(index.number):
             id = missing.pop(key, None)
             if id is None:
