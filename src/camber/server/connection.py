@@ -454,7 +454,8 @@ class Connection(asyncio.Protocol):
             settle(exchange, error)
             return
         if awaitable is None:
-            settle(exchange, None)
+            if self._current is exchange:
+                settle(exchange, None)  # It was not answered.
         else:
             task = self._loop.create_task(self._run(exchange, awaitable))
             self.port.own(task)

@@ -323,7 +323,7 @@ class SocketExchange(Exchange):
         body = self.body
         if self._carrier.is_closing or (type(body) is RequestBody and not body.is_complete):
             return False
-        return self.wants_to_stay
+        return (self._minor == 1 and self._fields.is_plain) or self.wants_to_stay
 
     def _option(self, stays: bool) -> bytes:
         if not stays:
