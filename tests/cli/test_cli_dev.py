@@ -71,9 +71,9 @@ def test_a_broken_save_keeps_the_last_good_version_and_a_fixed_one_replaces_it(
 def test_a_first_load_that_fails_waits_for_a_fixed_save(tmp_path: Path) -> None:
     folder = write_app(tmp_path, {"messages.py": "import nowhere"})
     with serving(folder) as dev:
-        dev.wait_for(r"convex/messages\.py:1: ModuleNotFoundError")
-        dev.wait_for("nothing is served yet")
         dev.wait_ready().wait_for("Ctrl-C")
+        dev.wait_for(r"convex/messages\.py:1: ModuleNotFoundError")
+        dev.wait_for("nothing is served until a save loads")
         assert "Could not find" in call(dev, "messages:send", {})["errorMessage"]
         save(folder / "convex/messages.py", MESSAGES)
         dev.wait_for(r"reloaded in \d+ ms \(messages\.py\)")

@@ -40,10 +40,12 @@ async def _serve(place: Place, terminal: Terminal) -> None:
     async with watching(place.app) as changes, serving(place) as node:
         node.deployment.events.listen(follow(terminal, CLOCK_FORMAT))
         reloader = Reloader(place.app, node.deployment, terminal)
-        await reloader.load_first()
+        failure = await reloader.load_first()
         node.admit()
         terminal.say(banner(node, terminal))
         functions = shown_path(place.app.functions)
         terminal.say(f"\nReloads when you save a file in {functions}. Ctrl-C stops.\n")
+        if failure is not None:
+            reloader.show_failure(failure)
         while True:
             await reloader.take(await changes.wait_next())

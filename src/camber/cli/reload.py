@@ -32,9 +32,14 @@ class Reloader:
         # Whether the files as they are now could not be put in force.
         self._failed = True
 
-    async def load_first(self) -> None:
-        """Put the app in force, or show why that cannot be."""
-        await self._attempt(self._load())
+    async def load_first(self) -> CamberError | None:
+        """Put the app in force. Returns why that cannot be, for `show_failure`."""
+        try:
+            await self._deployment.push()
+        except CamberError as error:
+            return error
+        self._failed = False
+        return None
 
     async def take(self, paths: set[Path]) -> None:
         """Act on changed files."""
@@ -49,13 +54,9 @@ class Reloader:
         try:
             await work
         except CamberError as error:
-            self._show_failure(error)
+            self.show_failure(error)
         except Exception as error:  # the edge of a reload: a fault of ours, and no reason to stop
             log_failure("a reload", error)
-
-    async def _load(self) -> None:
-        await self._deployment.push()
-        self._failed = False
 
     async def _push(self, sources: list[str]) -> None:
         self._failed = True
@@ -96,7 +97,8 @@ class Reloader:
         clock = style(time.strftime(CLOCK_FORMAT), dim=True)
         self._terminal.say(f"{style('✔', fg='green')} {clock} {text}")
 
-    def _show_failure(self, error: CamberError) -> None:
+    def show_failure(self, error: CamberError) -> None:
+        """What is wrong, and what is served meanwhile."""
         style = self._terminal.style
         clock = style(time.strftime(CLOCK_FORMAT), dim=True)
         first, *others = str(error).splitlines() or [type(error).__name__]
@@ -104,7 +106,7 @@ class Reloader:
         for line in others:
             self._terminal.say(line)
         after = (
-            "nothing is served yet; save again"
+            "nothing is served until a save loads"
             if self._deployment.app is None
             else "still serving the last good version"
         )
