@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from camber.errors import ConvexError, InvalidValueError, UserError, ValidationError
-from camber.functions.trace import app_frames
+from camber.functions.trace import app_frames, text_of
 from camber.values.wire import dump_json, pack_value, parse_json, to_wire
 
 MESSAGE_BYTES_MAX: Final = 64 << 10
@@ -44,7 +44,7 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(_cut(str(error)))
     if isinstance(error, UserError) and not frames:
         return Failure(_cut(str(error)))
-    text = _text_of(error)
+    text = text_of(error)
     name = type(error).__name__
     return Failure(_cut(f"Uncaught {name}: {text}" if text else f"Uncaught {name}"), frames)
 
@@ -53,20 +53,14 @@ _NAMED_BY_THEMSELVES: Final = ("ArgumentValidationError", "ReturnsValidationErro
 
 
 def _convex_failure(error: ConvexError, frames: tuple[str, ...]) -> Failure:
+    # A subclass may have forgotten to hand on what it was given.
+    given = getattr(error, "data", None)
     try:
-        data = pack_value(error.data)
-        shown = error.data if isinstance(error.data, str) else to_wire(error.data).decode()
+        data = pack_value(given)
+        shown = given if isinstance(given, str) else to_wire(given).decode()
     except InvalidValueError as invalid:
         return Failure(_cut(f"ConvexError with invalid data: {invalid}"), frames)
     return Failure(_cut(f"Uncaught ConvexError: {shown}"), frames, data)
-
-
-def _text_of(error: BaseException) -> str:
-    """The error's own words, also when its `__str__` is broken."""
-    try:
-        return str(error)
-    except Exception as broken:  # app code: anything can come out of it
-        return f"<its text cannot be shown: {type(broken).__name__}>"
 
 
 def _cut(text: str) -> str:

@@ -6,6 +6,7 @@ automatic OPTIONS. A `HEAD` is answered by the GET endpoint, without the body.
 
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Final, cast
@@ -18,6 +19,7 @@ from camber.functions.failure import Failure, error_body, failure_of
 from camber.functions.fetch import Request, Response
 from camber.functions.runner import AnyFunction, Runner, new_request_id
 from camber.server.access import Access
+from camber.server.answer import NO_BODY
 from camber.server.api import request_error_of
 from camber.server.exchange import Exchange
 
@@ -25,6 +27,7 @@ BODY_MAX: Final = 20 << 20
 RESPONSE_MAX: Final = 20 << 20
 TOO_LARGE_TEXT: Final = "HttpResponseTooLarge: HTTP actions support responses up to 20 MiB"
 
+_HOST: Final = re.compile(r"[\w.-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?", re.ASCII)
 _TEXT: Final = [("content-type", "text/plain; charset=utf-8")]
 _JSON: Final = [("content-type", "application/json")]
 
@@ -73,53 +76,51 @@ class Endpoints:
         try:
             response = await self._runner.run_endpoint(function, request, identity, request_id, log)
             await self._send(exchange, response)
-        except ConnectionResetError:
-            return  # The client is gone: nobody is there to be told anything.
-        except (TransientError, InternalError) as error:
-            failure = failure_of(error)
-            _answer_trouble(exchange, error)
-        except Exception as error:  # the edge of the request: the endpoint's failure is told
+        except BaseException as error:  # the edge of the request: anything may leave app code
+            if _is_nobodys(exchange, error):
+                raise
             failure = failure_of(error)
             request_id = request_id or new_request_id()
             self._answer_failure(exchange, error, failure, request_id)
-        if failure is not None or log.lines:
-            self._events.tell(
-                Ended(
-                    Kind.HTTP,
-                    f"{exchange.method} {route}",
-                    request_id or new_request_id(),
-                    log.lines,
-                    failure,
-                    time.perf_counter() - started,
+        finally:
+            if failure is not None or log.lines:
+                self._events.tell(
+                    Ended(
+                        Kind.HTTP,
+                        f"{exchange.method} {route}",
+                        request_id or new_request_id(),
+                        log.lines,
+                        failure,
+                        time.perf_counter() - started,
+                    )
                 )
-            )
 
     async def _send(self, exchange: Exchange, response: Response) -> None:
         payload = response._payload
+        size = response._size if payload is None else len(payload)
+        if size is not None and size > RESPONSE_MAX:
+            raise UserError(TOO_LARGE_TEXT, code="HttpResponseTooLarge")
+        headers = response._wire_headers()
         if payload is not None:
-            if len(payload) > RESPONSE_MAX:
-                raise UserError(TOO_LARGE_TEXT, code="HttpResponseTooLarge")
-            exchange.respond(response.status, response._wire_headers(), payload)
+            exchange.respond(response.status, headers, payload)
             return
-        await exchange.start(response.status, response._wire_headers(), length=response._size)
-        sent = 0
+        # Asked for before the head goes out: a body that was read already is refused here.
         async with contextlib.aclosing(_closable(response._pieces())) as pieces:
-            async for chunk in pieces:
-                sent += len(chunk)
-                if sent > RESPONSE_MAX:
-                    raise UserError(TOO_LARGE_TEXT, code="HttpResponseTooLarge")
-                await exchange.send(chunk)
+            await exchange.start(response.status, headers, length=size)
+            if exchange.method != "HEAD" and response.status not in NO_BODY:
+                await _send_pieces(exchange, pieces)
         await exchange.finish()
 
     def _answer_failure(
-        self, exchange: Exchange, error: Exception, failure: Failure, request_id: str
+        self, exchange: Exchange, error: BaseException, failure: Failure, request_id: str
     ) -> None:
         if exchange.is_answered:
             # Half an answer must not be taken for a whole one.
             exchange.abort()
             return
-        if isinstance(error, RequestError) and error.code in _TRANSPORT_CODES:
-            raise error
+        told = _request_error_of(error)
+        if told is not None:
+            raise told
         body = error_body(failure, request_id, redacted=self._redact)
         exchange.respond(500, _JSON, body)
 
@@ -128,15 +129,31 @@ class Endpoints:
 _TRANSPORT_CODES: Final = ("RequestTooLarge", "RequestTimeout", "BadRequest")
 
 
-def _answer_trouble(exchange: Exchange, error: Exception) -> None:
-    """The platform's trouble, not the endpoint's: said as such."""
-    if exchange.is_answered:
-        exchange.abort()
-        return
-    told = request_error_of(error)
-    if told is None:
-        raise error
-    raise told
+def _request_error_of(error: BaseException) -> Exception | None:
+    """What is to be answered in place of the endpoint's failure: what the transport refused, and
+    the platform's own trouble, said as such. None: it is the endpoint's failure."""
+    if isinstance(error, RequestError):
+        return error if error.code in _TRANSPORT_CODES else None
+    if isinstance(error, TransientError | InternalError):
+        return request_error_of(error) or error
+    return None
+
+
+def _is_nobodys(exchange: Exchange, error: BaseException) -> bool:
+    """Whether this is no failure of the endpoint's: its client has gone, or the server stops."""
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+    return exchange.is_gone and isinstance(error, ConnectionError | RequestError)
+
+
+async def _send_pieces(exchange: Exchange, pieces: AsyncIterator[bytes]) -> None:
+    sent = 0
+    async for piece in pieces:
+        sent += len(piece)
+        if sent > RESPONSE_MAX:
+            raise UserError(TOO_LARGE_TEXT, code="HttpResponseTooLarge")
+        await exchange.send(piece)
 
 
 async def _closable(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
@@ -154,26 +171,32 @@ def _url_of(exchange: Exchange, path: str) -> Callable[[], str]:
     """The URL as the caller wrote it, composed when it is asked for."""
 
     def compose() -> str:
-        forwarded = exchange.header("forwarded") or ""
-        scheme = (
-            exchange.header("x-forwarded-proto")
-            or _forwarded(forwarded, "proto")
-            or exchange.scheme
-        )
-        host = _forwarded(forwarded, "host") or exchange.header("x-forwarded-host") or exchange.host
+        forwarded = _first(exchange.header("forwarded"))
+        scheme = _first(exchange.header("x-forwarded-proto")) or _element(forwarded, "proto")
+        host = _element(forwarded, "host") or _first(exchange.header("x-forwarded-host"))
+        # What proxies write is believed as far as it can be part of a URL.
+        if scheme.lower() not in ("http", "https"):
+            scheme = exchange.scheme
+        if not _HOST.fullmatch(host):
+            host = exchange.host
         query = f"?{exchange.query}" if exchange.query else ""
-        return f"{scheme}://{host}{path}{query}"
+        return f"{scheme.lower()}://{host}{path}{query}"
 
     return compose
 
 
-def _forwarded(header: str, name: str) -> str | None:
-    """An element of the first hop in a `Forwarded` header."""
-    for pair in header.split(",")[0].split(";"):
+def _first(header: str | None) -> str:
+    """What the first hop, the one that the caller spoke to, wrote into a list."""
+    return "" if header is None else header.partition(",")[0].strip()
+
+
+def _element(hop: str, name: str) -> str:
+    """An element of one hop in a `Forwarded` header."""
+    for pair in hop.split(";"):
         key, _, value = pair.strip().partition("=")
         if key.lower() == name:
             return value.strip('"')
-    return None
+    return ""
 
 
 class _Signal:
