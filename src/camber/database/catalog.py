@@ -10,7 +10,7 @@ A transaction that depends on the catalog (it asked for a table that is not ther
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from camber.errors import InvalidArgumentError
 from camber.storage.engine import IndexNumber
@@ -28,6 +28,9 @@ BY_CREATION_TIME: Final = "by_creation_time"
 # An index number is its table's number and a serial number within the table, which is never
 # given twice. Number 0 of a table is its `by_creation_time`.
 _SERIAL_BITS: Final = 20
+
+
+KeyParts: TypeAlias = Callable[[Mapping[str, Any]], tuple[bytes, ...]]
 
 
 class TableCheck(Protocol):
@@ -51,8 +54,8 @@ class Index:
     fields: tuple[str, ...]
     # False from its creation until every document that was there before has its entry.
     ready: bool
-    # A document's fields to their key encodings, `_creationTime` last.
-    parts: Callable[[Mapping[str, Any]], tuple[bytes, ...]] = field(compare=False)
+    # A document's fields to their key encodings, without the `_creationTime` that ends every key.
+    parts: KeyParts = field(compare=False)
 
     @property
     def table_number(self) -> int:
@@ -81,6 +84,13 @@ class Table:
     validated: str | None = None
     check: TableCheck | None = field(default=None, compare=False)
 
+    # What a write needs of `maintained`: number, and encoder of the declared fields, if any.
+    key_makers: tuple[tuple[IndexNumber, KeyParts | None], ...] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        makers = [(i.number, i.parts if i.fields else None) for i in self.maintained]
+        object.__setattr__(self, "key_makers", tuple(makers))
+
     def with_indexes(self, indexes: Mapping[str, Index], next_serial: int) -> "Table":
         return replace(
             self,
@@ -90,8 +100,8 @@ class Table:
         )
 
 
-def index_parts(fields: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[bytes, ...]]:
-    return compile_fields([tuple(path.split(".")) for path in (*fields, "_creationTime")])
+def index_parts(fields: Sequence[str]) -> KeyParts:
+    return compile_fields([tuple(path.split(".")) for path in fields])
 
 
 def make_index(number: IndexNumber, name: str, fields: Sequence[str], *, ready: bool) -> Index:

@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from camber.database.read_set import ReadSet, Touched, WriteSet
 from camber.errors import OutOfRetentionError
@@ -23,8 +24,7 @@ _COMMIT_SIZE = 500
 _TOUCHED_SIZE = 350
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedCommit:
+class LoggedCommit(NamedTuple):
     """One commit, as the log keeps it. `before` holds the written documents as they were."""
 
     ts: Timestamp

@@ -15,7 +15,7 @@ import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from camber.clock import Clock
 from camber.database.catalog import Catalog, TableCheck, table_of_document
@@ -29,7 +29,16 @@ from camber.database.commit_log import (
 from camber.database.conflict import conflict, conflict_of
 from camber.database.subscription import Subscriptions
 from camber.database.transaction import CreationClock, Transaction
-from camber.database.work import Committed, DroppedIndexes, Entry, Maintenance, Ran, Turn, Work
+from camber.database.work import (
+    Attempt,
+    Committed,
+    DroppedIndexes,
+    Entry,
+    Maintenance,
+    Ran,
+    Turn,
+    Work,
+)
 from camber.errors import (
     InternalError,
     OverloadedError,
@@ -252,18 +261,19 @@ class Committer:
         while waiting:
             entry = waiting[0]
             work = entry.work
-            if isinstance(work, Maintenance | Turn):
+            kind = type(work)
+            if kind is Maintenance or kind is Turn:
                 break
             waiting.popleft()
             if entry.future.done():
                 continue  # Its caller went away before it began.
             try:
-                if isinstance(work, Transaction):
-                    self._validate(batch, ran, entry, work)
-                elif isinstance(work, DroppedIndexes):
-                    self._drop(batch, ran, entry, work)
+                if kind is Transaction:
+                    self._validate(batch, ran, entry, cast(Transaction, work))
+                elif kind is DroppedIndexes:
+                    self._drop(batch, ran, entry, cast(DroppedIndexes, work))
                 else:
-                    self._run_in_line(batch, ran, entry, work)
+                    self._run_in_line(batch, ran, entry, cast(Attempt, work))
             except Exception as error:  # the engine failed: the batch is lost, this one with it
                 ran.entries.append((entry, None, error))
                 raise
@@ -331,7 +341,7 @@ class Committer:
         return None
 
     def _apply(self, batch: Batch, ran: Ran, tx: Transaction) -> None:
-        ts = max(self._clock.now_ns(), ran.ts + 1)
+        ts = max(self._clock.now_ns(), ran.ts + 1, self.creation.floor_ts())
         sealed = tx.seal(ts)
         if sealed is None:
             return

@@ -2,14 +2,14 @@
 
 from camber.database.catalog import Catalog, table_of_point
 from camber.database.commit_log import Overlap
-from camber.database.read_set import Touched
 from camber.errors import ConflictError
+from camber.storage.engine import IndexKey
 from camber.values.id import table_number_of
 
 
 def conflict_of(overlap: Overlap, catalog: Catalog) -> ConflictError:
     """The error for a transaction that read what `overlap` wrote."""
-    if isinstance(overlap.what, Touched):
+    if isinstance(overlap.what, IndexKey):
         id = overlap.what.id
     elif table_number_of(overlap.what) is not None:
         id = overlap.what

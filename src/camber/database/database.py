@@ -94,7 +94,8 @@ class Database:
             overlay.hide(commit.written.touched)
             before.update(commit.before)  # Of several, the oldest stays.
         for id, text in before.items():
-            overlay.put(id, text, (), _keys_of(catalog, id, text))
+            now = Touched(BY_ID, id.encode(), ())
+            overlay.put(id, text, (now,), _keys_of(catalog, id, text))
         return self._transaction(OverlaidReader(self.engine.head, overlay), ts)
 
     def transaction_on(self, reader: Reader, ts: Timestamp) -> Transaction:

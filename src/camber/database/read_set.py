@@ -5,11 +5,10 @@ later insert into it is noticed. Both conflict detection and subscriptions ask t
 question: was any of it written?
 """
 
-from dataclasses import dataclass, field
-from itertools import accumulate
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
 
-from camber.storage.engine import IndexNumber
+from camber.storage.engine import BY_ID, IndexKey, IndexNumber
 
 
 class Interval(NamedTuple):
@@ -28,50 +27,44 @@ class Interval(NamedTuple):
         return self.lower <= key and (self.upper is None or key < self.upper)
 
 
-class Touched(NamedTuple):
-    """An index key under which a document was, or now is: `parts` are its fields' encodings,
-    after which comes the document's id."""
-
-    index_number: IndexNumber
-    key: bytes
-    parts: tuple[bytes, ...]
-
-    @property
-    def id(self) -> str:
-        """The document's id."""
-        return self.key[sum(map(len, self.parts)) :].decode()
-
-    def prefixes(self) -> list[bytes]:
-        """Every prefix that an interval holding this key may be filed under."""
-        return [b"", *accumulate(self.parts)]
+Touched: TypeAlias = IndexKey
+"""An index key under which a document was, or now is."""
 
 
-@dataclass(slots=True)
 class ReadSet:
     """Points and intervals. Points are document ids, and names of things that are not documents
     (see `Catalog`), which never look like an id."""
 
-    points: set[str] = field(default_factory=set)
-    intervals: list[Interval] = field(default_factory=list)
+    __slots__ = ("intervals", "points")
+
+    def __init__(self) -> None:
+        self.points: set[str] = set()
+        self.intervals: list[Interval] = []
 
     def __len__(self) -> int:
         return len(self.points) + len(self.intervals)
 
 
-@dataclass(frozen=True, slots=True)
-class WriteSet:
-    """The keys that one commit wrote, as `ReadSet` knows them."""
+class WriteSet(NamedTuple):
+    """The keys that one commit wrote, as `ReadSet` knows them: points, and index keys under which
+    a document was, or now is. A written document's id is a point, and a key of the index by id."""
 
-    points: frozenset[str]
-    touched: tuple[Touched, ...]
+    points: Sequence[str]
+    touched: Sequence[IndexKey]
 
-    def first_overlap(self, reads: ReadSet) -> str | Touched | None:
+    def first_overlap(self, reads: ReadSet) -> str | IndexKey | None:
         """What of `reads` was written: a point, or a key in an interval; None if nothing was."""
         for point in self.points:
             if point in reads.points:
                 return point
         for interval in reads.intervals:
+            number = interval.index_number
+            if number == BY_ID:
+                for point in self.points:
+                    if interval.holds(point.encode()):
+                        return point
+                continue
             for touched in self.touched:
-                if touched[0] == interval.index_number and interval.holds(touched[1]):
+                if touched[0] == number and interval.holds(touched[1]):
                     return touched
         return None

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from camber.database.read_set import Interval, ReadSet, WriteSet
-from camber.storage.engine import IndexNumber, Timestamp
+from camber.storage.engine import BY_ID, IndexNumber, Timestamp
 
 
 class Subscription:
@@ -80,6 +80,12 @@ class Subscriptions:
         if self._points:
             for point in written.points:
                 found.update(dict.fromkeys(self._points.get(point, ())))
+        by_id = self._intervals.get(BY_ID)
+        if by_id:
+            for subscription, intervals in by_id.get(b"", _EMPTY).items():
+                ids = [point.encode() for point in written.points]
+                if any(interval.holds(id) for interval in intervals for id in ids):
+                    found[subscription] = None
         for touched in written.touched:
             buckets = self._intervals.get(touched.index_number)
             if buckets:

@@ -27,8 +27,9 @@ from camber.database.overlay import Overlay
 from camber.database.read_set import ReadSet, Touched, WriteSet
 from camber.database.usage import Usage
 from camber.errors import InvalidArgumentError, ValidationError
-from camber.storage.engine import BY_ID, Commit, IndexNumber, Reader, Timestamp, Write
+from camber.storage.engine import Commit, IndexNumber, Reader, Timestamp, Write
 from camber.values.id import IdMint, table_number_of
+from camber.values.key import encode
 from camber.values.value import UNDEFINED, Document, check_document, check_identifier
 from camber.values.wire import pack, unpack
 
@@ -44,6 +45,11 @@ class CreationClock:
         self._last = 0.0
         # Transactions run on several threads.
         self._lock = threading.Lock()
+
+    def floor_ts(self) -> Timestamp:
+        """A timestamp above every creation time given so far: what is committed no earlier keeps
+        them growing across a restart, also when the clock has been set back."""
+        return int(self._last * 1e6) + 512
 
     def next(self, base_ms: float) -> float:
         """`base_ms`, or the smallest float above the last one given, if that is later."""
@@ -316,7 +322,7 @@ class Transaction:
         for _, text in rows:
             fields = unpack(text)
             id = fields["_id"]
-            touched = _key(index, id, fields)
+            touched = index_key(index, id, fields)
             found = await self._reader.scan(
                 index.number, touched.key, touched.key + b"\0", reverse=False, limit=1
             )
@@ -375,33 +381,32 @@ class Transaction:
     def seal(self, ts: Timestamp) -> "Sealed | None":
         """The writes as a commit at `ts`; None if nothing is different from before."""
         writes: list[Write] = []
-        points: set[str] = set()
+        points: list[str] = []
         touched: list[Touched] = []
         for id, (table, before, before_keys, after, after_keys) in self._writes.items():
-            if before == after and before_keys == after_keys:
+            if before is None:
+                if after is None:
+                    continue
+                writes.append(Write(id, None, after, (), after_keys))
+                touched += after_keys
+            elif before == after and before_keys == after_keys:
                 continue
-            gone: Sequence[Touched] = ()
-            come: Sequence[Touched] = after_keys
-            if before is not None:
-                old, new = set(before_keys), set(after_keys)
-                gone = [key for key in before_keys if key not in new]
-                come = [key for key in after_keys if key not in old]
-            writes.append(
-                Write(id, before, after, [key[:2] for key in gone], [key[:2] for key in come])
-            )
-            touched += come
-            if before == after:
-                # An index is being filled. Whoever reads it sees that; nobody else sees anything.
-                touched += gone
-                continue
-            points.add(id)
+            else:
+                gone = [key for key in before_keys if key not in after_keys]
+                come = [key for key in after_keys if key not in before_keys]
+                writes.append(Write(id, before, after, gone, come))
+                touched += come
+                if before == after:
+                    # An index is being filled. Whoever reads it sees that, nobody else does.
+                    touched += gone
+                    continue
+                touched += before_keys
+            points.append(id)
             if table.number == TABLES_NUMBER:
-                points.update(_catalog_points(after or before))
-            touched += before_keys
-            touched.append(Touched(BY_ID, id.encode(), ()))
+                points.extend(_catalog_points(after or before))
         if not writes:
             return None
-        return Sealed(Commit(ts, writes), WriteSet(frozenset(points), tuple(touched)))
+        return Sealed(Commit(ts, writes), WriteSet(points, touched))
 
     def changed_tables(self) -> list[tuple[str | None, str | None]]:
         """The `_tables` documents this transaction wrote, as (before, after) texts."""
@@ -436,30 +441,36 @@ class Sealed(NamedTuple):
     written: WriteSet
 
 
-def _key(index: Index, id: str, fields: Mapping[str, Any]) -> Touched:
-    parts = index.parts(fields)
+def index_key(index: Index, id: str, fields: Mapping[str, Any]) -> Touched:
+    """The key under which a document is found in one index."""
+    parts = (*index.parts(fields), encode(fields["_creationTime"]))
     return Touched(index.number, b"".join(parts) + id.encode(), parts)
 
 
 def index_keys(table: Table, id: str, fields: Mapping[str, Any]) -> tuple[Touched, ...]:
     """The keys under which a document is found, one for each index of its table."""
-    encoded = id.encode()
+    created = encode(fields["_creationTime"])
+    end = created + id.encode()
     keys = []
-    for index in table.maintained:
-        parts = index.parts(fields)
-        keys.append(Touched(index.number, b"".join(parts) + encoded, parts))
+    for number, parts_of in table.key_makers:
+        if parts_of is None:
+            keys.append(Touched(number, end, (created,)))
+        else:
+            parts = parts_of(fields)
+            keys.append(Touched(number, b"".join(parts) + end, (*parts, created)))
     return tuple(keys)
 
 
 def _catalog_points(text: str | None) -> tuple[str, str]:
     assert text is not None
-    return CATALOG_POINT, table_point(unpack(text)["name"])
+    return table_point(unpack(text)["name"]), CATALOG_POINT
 
 
 def _check_schema(table: Table, document: Mapping[str, Any], catalog: Catalog) -> None:
     if table.check is None:
         return
-    fields = {k: v for k, v in document.items() if k not in SYSTEM_FIELDS}
+    fields = dict(document)
+    del fields["_id"], fields["_creationTime"]
     try:
         table.check.check(fields, catalog)
     except ValidationError as error:

@@ -7,7 +7,6 @@ soon as there is something in it.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from camber.database.catalog import Catalog
@@ -18,8 +17,7 @@ from camber.storage.engine import IndexNumber, Timestamp
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Committed(Generic[T]):
+class Committed(NamedTuple, Generic[T]):
     """What a transaction returned, and the timestamp from which it can be seen."""
 
     value: T
@@ -42,7 +40,10 @@ class Turn(asyncio.Event):
     """Somebody's time to commit alone; set once it is over."""
 
 
-Work = Callable[[Transaction], Any] | Transaction | DroppedIndexes | Maintenance | Turn
+Attempt = Callable[[Transaction], Any]
+"""A body to run in line."""
+
+Work = Attempt | Transaction | DroppedIndexes | Maintenance | Turn
 
 
 class Entry:

@@ -16,6 +16,7 @@ Threads: everything here is called from the thread of the event loop, but for th
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 Timestamp: TypeAlias = int
@@ -32,6 +33,24 @@ itself: no write names it."""
 # Made for every write, and so tuples: a frozen dataclass takes three times as long to make.
 
 
+class IndexKey(NamedTuple):
+    """What an index entry is found by: its index, and its key. `parts` are the encodings of the
+    fields in the key, after which comes the document's id; engines do not look at them."""
+
+    index_number: IndexNumber
+    key: bytes
+    parts: tuple[bytes, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """The document's id."""
+        return self.key[sum(map(len, self.parts)) :].decode()
+
+    def prefixes(self) -> list[bytes]:
+        """The empty prefix of the key, and every one that ends where a field ends."""
+        return [b"", *accumulate(self.parts)]
+
+
 class Write(NamedTuple):
     """One document before and after a commit, with the index entries that go and come.
 
@@ -42,8 +61,8 @@ class Write(NamedTuple):
     id: str
     before: str | None
     after: str | None
-    removed: Sequence[tuple[IndexNumber, bytes]]
-    added: Sequence[tuple[IndexNumber, bytes]]
+    removed: Sequence[IndexKey | tuple[IndexNumber, bytes]]
+    added: Sequence[IndexKey | tuple[IndexNumber, bytes]]
 
 
 class Commit(NamedTuple):

@@ -155,9 +155,9 @@ class MemoryBatch(MemoryReader):
         present = self._engine.documents.read(document, self.moment)
         assert present == write.before, f"{write.id} is not what the write says it was"
         self._put(BY_ID, document, write.after)
-        for index, key in write.removed:
+        for index, key, *_ in write.removed:
             self._put(index, key, None)
-        for index, key in write.added:
+        for index, key, *_ in write.added:
             self._put(index, key, write.id)
 
     def _put(self, index: IndexNumber, key: bytes, value: str | None) -> None:

@@ -70,10 +70,13 @@ class Pending:
             elif after is None:
                 self.documents -= 1
         entries = self.entries
-        for index, key in removed:
-            entries.setdefault(index, {})[key] = None
-        for index, key in added:
-            entries.setdefault(index, {})[key] = id
+        for entry in removed:
+            entries.setdefault(entry[0], {})[entry[1]] = None
+        for entry in added:
+            of_index = entries.get(entry[0])
+            if of_index is None:
+                of_index = entries[entry[0]] = {}
+            of_index[entry[1]] = id
 
     async def scan(
         self,
