@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from camber.clock import Clock
 from camber.database.database import Database
-from camber.errors import InvalidArgumentError, RequestError
+from camber.errors import InvalidArgumentError, RequestError, TransientError
 from camber.functions.call import Call, Links
 from camber.functions.fetch import Blob, Request
 from camber.functions.frames import refusal
@@ -70,7 +70,12 @@ class FileStore:
         async def record(tx: Any) -> str:
             return insert_file(tx, blob, content_type)
 
-        return (await self.database.write(record)).value
+        try:
+            return (await self.database.write(record)).value
+        except TransientError:
+            # Surely not recorded: no need to let the bytes wait for the collector.
+            await self.blobs.delete(blob.key)
+            raise
 
     async def find(self, storage_id: str) -> File | None:
         """The file with this id, or None."""

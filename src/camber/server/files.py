@@ -22,7 +22,10 @@ PREFIX: Final = "/api/storage/"
 UPLOAD: Final = "/api/storage/upload"
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
-_RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})\Z")
+_UNIT: Final = re.compile(r"bytes[ \t]*=", re.IGNORECASE)
+_RANGE: Final = re.compile(r"([0-9]*)-([0-9]*)")
+# More digits than any file's size has: such a number is beyond the end, however great it is.
+_DIGITS_MAX: Final = 18
 _JSON: Final = ("content-type", "application/json")
 
 # Shown in place. Others (HTML, SVG, XML, PDF …) could run scripts in the deployment's origin.
@@ -88,8 +91,7 @@ class Files:
         await self._send(exchange, file, headers)
 
     async def _send(self, exchange: Exchange, file: File, headers: Headers) -> None:
-        asked = exchange.header("range")
-        part = None if asked is None or file.size == 0 else parse_range(asked, file.size)
+        part = None if file.size == 0 else _asked_part(exchange, file.size)
         if part == UNSATISFIABLE:
             exchange.respond(416, [("content-range", f"bytes */{file.size}"), *headers], b"")
             return
@@ -107,6 +109,15 @@ class Files:
             async for chunk in self._store.read(file, start, end):
                 await exchange.send(chunk)
         await exchange.finish()
+
+
+def _asked_part(exchange: Exchange, size: int) -> tuple[int, int] | None:
+    """The part of a file that this request is about; None for the whole."""
+    header = exchange.header("range")
+    if header is None or exchange.method != "GET":
+        return None
+    # We hand out nothing that an `If-Range` could match, so whatever it says, it does not.
+    return None if exchange.header("if-range") is not None else parse_range(header, size)
 
 
 def _file_headers(file: File) -> Headers:
@@ -134,17 +145,30 @@ def parse_range(header: str, size: int) -> tuple[int, int] | None:
         None if the header is to be ignored: another unit, or not well-formed. `UNSATISFIABLE` for
         a range beyond the end, and for more than one range, which is never served.
     """
-    header = header.strip()
-    if header.startswith("bytes=") and "," in header:
-        return UNSATISFIABLE
-    match = _RANGE.match(header)
-    if match is None or match[1] == match[2] == "":
+    unit = _UNIT.match(header)
+    if unit is None:
         return None
-    if match[1] == "":
-        length = min(int(match[2]), size)
-        return (size - length, size) if length else UNSATISFIABLE
-    start = int(match[1])
-    end = size if match[2] == "" else min(int(match[2]) + 1, size)
-    if match[2] != "" and int(match[2]) < start:
+    elements = [element.strip(" \t") for element in header[unit.end() :].split(",")]
+    matches = [_RANGE.fullmatch(element) for element in elements if element]
+    spans = [_span(match, size) for match in matches if match is not None]
+    if not spans or None in spans or len(spans) < len(matches):
         return None
-    return (start, end) if start < size else UNSATISFIABLE
+    return spans[0] if len(spans) == 1 else UNSATISFIABLE
+
+
+def _span(match: re.Match[str], size: int) -> tuple[int, int] | None:
+    """What one element asks for; None if it is not well-formed."""
+    first, last = (_number(text) for text in match.groups())
+    if first is None:
+        return None if last is None else (max(size - last, 0), size) if last else UNSATISFIABLE
+    if last is not None and last < first:
+        return None
+    end = size if last is None else min(last + 1, size)
+    return (first, end) if first < size else UNSATISFIABLE
+
+
+def _number(digits: str) -> int | None:
+    if not digits:
+        return None
+    significant = digits.lstrip("0") or "0"
+    return int(significant) if len(significant) <= _DIGITS_MAX else 10**_DIGITS_MAX
