@@ -47,30 +47,24 @@ class Platform(Protocol):
         """Run a query or mutation inside the caller's transaction."""
 
 
-class Budget:
-    """What is shared by a whole tree of calls, and noticed during it."""
-
-    __slots__ = ("identity_read", "paginated")
-
-    def __init__(self) -> None:
-        # Whether anything looked at who is calling: then the result is that caller's alone.
-        self.identity_read = False
-        # Whether a page was read: one in each execution.
-        self.paginated = False
-
-
 class Call:
     """One function under way."""
 
     __slots__ = (
         "_children",
-        "budget",
+        "arguments",
         "depth",
         "function",
         "identity",
+        "identity_read",
+        "paginated",
         "platform",
+        "root",
         "tx",
     )
+
+    # Bound to the parameters, for the one that runs the body.
+    arguments: dict[str, Any]
 
     def __init__(
         self,
@@ -78,15 +72,19 @@ class Call:
         function: Function[..., Any],
         tx: Transaction,
         identity: Identity,
-        budget: Budget,
-        depth: int = 1,
+        caller: "Call | None" = None,
     ) -> None:
         self.platform = platform
         self.function = function
         self.tx = tx
         self.identity = identity
-        self.budget = budget
-        self.depth = depth
+        # The call that the whole tree of calls began with. On it is noted what concerns all:
+        # whether anything looked at who is calling (then the result is that caller's alone), and
+        # whether a page was read (one in each execution).
+        self.root: Call = self if caller is None else caller.root
+        self.depth: int = 1 if caller is None else caller.depth + 1
+        self.identity_read = False
+        self.paginated = False
         self._children: asyncio.Lock | None = None
 
     def children(self) -> asyncio.Lock:
@@ -106,11 +104,11 @@ class Call:
                 "Cross component call depth limit exceeded. "
                 "Do you have an infinite loop in your app?"
             )
-        return Call(self.platform, function, self.tx, self.identity, self.budget, self.depth + 1)
+        return Call(self.platform, function, self.tx, self.identity, self)
 
     def read_identity(self) -> dict[str, Any] | None:
         """Who is calling, as app code sees it. From now on the result depends on it."""
-        self.budget.identity_read = True
+        self.root.identity_read = True
         if self.identity.refusal is not None:
             raise self.identity.refusal
         attributes = self.identity.attributes
@@ -122,12 +120,12 @@ class Call:
         return self.platform.variables.get(name)
 
     async def read_page(self, plan: Plan, request: PageRequest, /) -> dict[str, Any]:
-        if self.budget.paginated:
+        if self.root.paginated:
             raise InvalidArgumentError(
                 "This query or mutation function ran multiple paginated queries. Convex only "
                 "supports a single paginated query in each function."
             )
-        self.budget.paginated = True
+        self.root.paginated = True
         return await read_page(self.tx, plan, request, self.platform.cursors)
 
 

@@ -10,9 +10,8 @@ import os
 import secrets
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import count
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from camber.clock import Clock
 from camber.database.database import Database, backoff_seconds
@@ -26,9 +25,10 @@ from camber.errors import (
     LimitError,
     OverrunError,
     TransientError,
+    UserError,
 )
 from camber.functions.cache import QueryCache
-from camber.functions.call import Budget, Call, Links, check_kind
+from camber.functions.call import Call, Links, check_kind
 from camber.functions.capture import LogCapture
 from camber.functions.context import HttpEndpointCtx, MutationCtx, QueryCtx
 from camber.functions.definition import Function, Kind
@@ -67,9 +67,8 @@ ARGUMENTS_SIZE_MAX: Final = 16 << 20
 RESULT_SIZE_MAX: Final = 16 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Invocation:
-    """A top-level call of a query or mutation."""
+class Invocation(NamedTuple):
+    """A top-level call of a query, mutation or action."""
 
     function: AnyFunction
     arguments: Mapping[str, Any]
@@ -77,6 +76,10 @@ class Invocation:
     request_id: str = ""
     # Whether a running action waits for it.
     nested: bool = False
+
+
+# What a body may raise that is its own affair: all but the interrupts of this process.
+_BODY_ERRORS: Final = (Exception, SystemExit, GeneratorExit, asyncio.CancelledError)
 
 
 class _TooSlowError(Exception):
@@ -189,7 +192,20 @@ class Runner:
             TransientError: it could not be committed; the same call may succeed later.
             InternalError: the store failed.
         """
-        outcome = await self._run_mutation(invocation)
+        function = invocation.function
+        try:
+            _check_arguments(function, invocation.arguments)
+        except Exception as error:  # the edge of the call: whatever the arguments are
+            outcome = self._failed_before(invocation, error)
+        else:
+            if self._is_slow(function):
+                outcome = await self._run_mutation_aside(invocation)
+            else:
+                try:
+                    outcome = await self._commit_in_line(invocation, INLINE_SECONDS)
+                except _TooSlowError:
+                    self._note_slow(function)
+                    outcome = await self._run_mutation_aside(invocation)
         if outcome.log or outcome.failure is not None:
             self._tell(invocation, outcome)
         return outcome
@@ -235,11 +251,11 @@ class Runner:
         if not self._is_slow(function):
             tx = self.database.snapshot()
             try:
-                outcome, execution, budget = self._attempt(invocation, tx, INLINE_SECONDS)
+                outcome, execution, call = self._attempt(invocation, tx, INLINE_SECONDS)
             except _TooSlowError:
                 self._note_slow(function)
             else:
-                self._remember(invocation, key, outcome, execution, budget)
+                self._remember(invocation, key, outcome, execution, call)
                 return outcome
         return await self._run_query_aside(invocation, key)
 
@@ -255,18 +271,6 @@ class Runner:
         if outcome.log or outcome.failure is not None:
             self._tell(invocation, outcome)
         return outcome
-
-    async def _run_mutation(self, invocation: Invocation) -> Outcome:
-        try:
-            _check_arguments(invocation.function, invocation.arguments)
-        except Exception as error:  # the edge of the call: whatever the arguments are
-            return self._failed_before(invocation, error)
-        if not self._is_slow(invocation.function):
-            try:
-                return await self._commit_in_line(invocation, INLINE_SECONDS)
-            except _TooSlowError:
-                self._note_slow(invocation.function)
-        return await self._run_mutation_aside(invocation)
 
     async def _commit_in_line(self, invocation: Invocation, limit_seconds: float) -> Outcome:
         def attempt(tx: Transaction) -> Outcome:
@@ -288,10 +292,10 @@ class Runner:
         snapshot = await self.database.engine.snapshot()
         try:
             tx = self.database.transaction_on(snapshot, snapshot.ts)
-            outcome, execution, budget = await self._attempt_aside(invocation, tx)
+            outcome, execution, call = await self._attempt_aside(invocation, tx)
         finally:
             snapshot.close()
-        self._remember(invocation, key, outcome, execution, budget)
+        self._remember(invocation, key, outcome, execution, call)
         return outcome
 
     async def _run_mutation_aside(self, invocation: Invocation) -> Outcome:
@@ -314,7 +318,7 @@ class Runner:
 
     async def _attempt_aside(
         self, invocation: Invocation, tx: Transaction
-    ) -> tuple[Outcome, Execution, Budget]:
+    ) -> tuple[Outcome, Execution, Call]:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._side, self._attempt, invocation, tx, BODY_SECONDS)
 
@@ -337,7 +341,7 @@ class Runner:
 
     def _attempt(
         self, invocation: Invocation, tx: Transaction, limit_seconds: float
-    ) -> tuple[Outcome, Execution, Budget]:
+    ) -> tuple[Outcome, Execution, Call]:
         """Run a body to its end in `tx`, on this thread.
 
         Raises:
@@ -345,8 +349,7 @@ class Runner:
             TransientError, InternalError: not the body's fault.
         """
         function = invocation.function
-        budget = Budget()
-        call = Call(self, function, tx, invocation.identity, budget)
+        call = Call(self, function, tx, invocation.identity)
         execution = Execution(
             Environment.DETERMINISTIC,
             function.path,
@@ -359,21 +362,21 @@ class Runner:
         )
         token = current_execution.set(execution)
         try:
-            arguments = function.signature.bind(_isolated(invocation.arguments), tx.catalog)
-            work = _Work(function, call, arguments)
-            result = self._watchdog.call(execution, limit_seconds, _run_body, work)
+            arguments = _isolated(invocation.arguments)
+            call.arguments = function.signature.bind(arguments, tx.catalog)
+            result = self._watchdog.call(execution, limit_seconds, _run_body, call)
             text = _text_of_result(function, result, tx)
         except (TransientError, InternalError):
             raise
         except OverrunError as error:
             if limit_seconds < BODY_SECONDS:
                 raise _TooSlowError(str(error)) from None
-            return self._failed(invocation, error, tx, execution.log), execution, budget
-        except Exception as error:  # the edge of the body: its failure is its caller's
-            return self._failed(invocation, error, tx, execution.log), execution, budget
+            return self._failed(invocation, error, tx, execution.log), execution, call
+        except _BODY_ERRORS as error:  # the edge of the body: its failure is its caller's
+            return self._failed(invocation, error, tx, execution.log), execution, call
         finally:
             current_execution.reset(token)
-        return Outcome(text, tx.begin_ts, tx.reads, execution.log.lines), execution, budget
+        return Outcome(text, tx.begin_ts, tx.reads, execution.log.lines), execution, call
 
     def _remember(
         self,
@@ -381,12 +384,12 @@ class Runner:
         key: str,
         outcome: Outcome,
         execution: Execution,
-        budget: Budget,
+        call: Call,
     ) -> None:
         if outcome.failure is None and invocation.function is self.registry.find(
             invocation.function.path
         ):
-            identity = invocation.identity.key if budget.identity_read else None
+            identity = invocation.identity.key if call.identity_read else None
             self.cache.put(
                 invocation.function.path, key, identity, outcome, timed=execution.clock_read
             )
@@ -395,9 +398,12 @@ class Runner:
         return self._failed(invocation, error, self.database.snapshot(), LogCapture())
 
     def _failed(
-        self, invocation: Invocation, error: Exception, tx: Transaction, log: LogCapture
+        self, invocation: Invocation, error: BaseException, tx: Transaction, log: LogCapture
     ) -> Outcome:
         failure = failure_of(error)
+        if not isinstance(error, Exception):
+            # What ends a program when it escapes must not escape into this one.
+            error = UserError(failure.message)
         return Outcome(None, tx.begin_ts, tx.reads, log.lines, error, failure)
 
     # Calls from functions
@@ -477,19 +483,11 @@ class Runner:
         return response
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """A body about to run: what the watchdog is handed."""
-
-    function: AnyFunction
-    call: Call
-    arguments: dict[str, Any]
-
-
-def _run_body(work: _Work) -> Any:
-    function = work.function
-    ctx = QueryCtx(work.call) if function.kind is Kind.QUERY else MutationCtx(work.call)
-    result = function.body(ctx, **work.arguments)
+def _run_body(call: Call) -> Any:
+    """The whole of a top-level body: what the watchdog is handed."""
+    function = call.function
+    ctx = QueryCtx(call) if function.kind is Kind.QUERY else MutationCtx(call)
+    result = function.body(ctx, **call.arguments)
     return drive(result) if function.is_async else result
 
 
@@ -524,6 +522,12 @@ def _text_of_result(function: AnyFunction, result: Any, tx: Transaction) -> str:
 
 def _check_arguments(function: AnyFunction, arguments: Mapping[str, Any]) -> None:
     """Refuse arguments that are no values, or too large."""
+    for value in arguments.values():
+        kind = type(value)
+        if kind is not str or len(value) > _SHORT or not value.isascii():
+            break
+    else:
+        return  # A few short strings are values: what they are called is for `bind` to check.
     size, _ = survey(arguments)
     if size > ARGUMENTS_SIZE_MAX:
         raise LimitError(
@@ -532,10 +536,15 @@ def _check_arguments(function: AnyFunction, arguments: Mapping[str, Any]) -> Non
         )
 
 
+# Of such strings no function takes so many that they would be too large together.
+_SHORT: Final = 4096
+
+
 def _isolated(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments that a body may change without its caller, or its next attempt, seeing it."""
     for value in arguments.values():
-        if isinstance(value, list | dict):
+        kind = type(value)
+        if kind is list or kind is dict:
             copied: dict[str, Any] = _copied(arguments)
             return copied
     return dict(arguments)
