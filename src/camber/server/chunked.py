@@ -14,10 +14,15 @@ from camber.errors import RequestError
 LINE_BYTES_MAX: Final = 8 * 1024
 """The longest size line (with its extensions) and the longest trailer line."""
 
+_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_QUOTED: Final = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
+_EXTENSIONS: Final = rb"(?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?)*"
+
 _AFTER_DATA: Final = re.compile(rb"\r\n([0-9A-Fa-f]{1,15})\r\n")
-_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t -~\x80-\xff]*)?\r\n")
+_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})" + _EXTENSIONS + rb"\r\n")
 _PART_OF_SIZE: Final = re.compile(rb"(?:[0-9A-Fa-f]{1,15}(?:;[\t -~\x80-\xff]*)?\r?)?")
-_TRAILER: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n")
+_TRAILER: Final = re.compile(_TOKEN + rb":[\t -~\x80-\xff]*\r\n")
+_PART_OF_TRAILER: Final = re.compile(rb"(?:" + _TOKEN + rb"(?::[\t -~\x80-\xff]*\r?)?|\r)?")
 
 
 class ChunkedDecoder:
@@ -81,7 +86,7 @@ class ChunkedDecoder:
         if self._after_data:
             sound = line == b"\r"
         elif self._in_trailers:
-            sound = b"\r" not in line[:-1] and b"\0" not in line
+            sound = _PART_OF_TRAILER.fullmatch(line) is not None
         else:
             sound = _PART_OF_SIZE.fullmatch(line) is not None
         if not sound:
