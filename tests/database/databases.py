@@ -130,11 +130,23 @@ class FaultyEngine:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.faults: dict[str, Exception] = {}
+        self._passes = 0
         # Set to hold back every commit until it is set again.
         self.disk = asyncio.Event()
         self.disk.set()
         # Set whenever a commit waits for the disk.
         self.waiting = asyncio.Event()
+
+    def fail_after(self, commits: int, error: Exception) -> None:
+        """From now on let `commits` pass, then fail every one, until `faults` is cleared."""
+        self.faults["after"] = error
+        self._passes = commits
+
+    def check_passes(self) -> None:
+        if "after" in self.faults:
+            self._passes -= 1
+            if self._passes < 0:
+                raise self.faults["after"]
 
     def fail(self, step: str) -> None:
         error = self.faults.pop(step, None)
@@ -210,6 +222,7 @@ class FaultyBatch:
         self._engine.waiting.set()
         await self._engine.disk.wait()
         self._engine.fail("commit")
+        self._engine.check_passes()
         await self._batch.commit()
         # As an engine's own thread does, the head has moved before the committer hears of it.
         self._engine.fail("committed")

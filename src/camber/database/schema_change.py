@@ -82,6 +82,8 @@ class _SchemaChange:
         self._database = database
         self._schema = schema
         self._in_force = _checks_in_force(database)
+        # The indexes that step 1 began.
+        self._added: list[Index] = []
         # Set for good by step 4: what is written from then on must fit.
         self._is_decided = False
         # Set for good by the end of step 4.
@@ -91,23 +93,23 @@ class _SchemaChange:
 
     async def run(self) -> SchemaReport:
         await self._clear_away()
-        added = await self._begin_indexes()
         try:
+            await _to_its_end(self._begin_indexes())
             self._database.use_checks(self._checks_of_both())
-            for index in added:
+            for index in self._added:
                 await self._fill(index)
             checked = await self._check_documents()
-            dropped = await _to_its_end(self._bring_into_force(added))
+            dropped = await _to_its_end(self._bring_into_force())
         except BaseException:
             if not self._is_in_force:
                 self._database.use_checks(self._in_force)
-                await _to_its_end(self._abandon(added))
+                await _to_its_end(self._abandon())
             raise
         # The new schema is in force: what cannot be removed now is cleared away another time.
         with contextlib.suppress(TransientError, InternalError):
             await self._database.drop_entries([index.number for _, index in dropped])
         return SchemaReport(
-            tuple(self._name(index) for index in added),
+            tuple(self._name(index) for index in self._added),
             tuple(f"{table.name}.{index.name}" for table, index in dropped),
             checked,
         )
@@ -136,7 +138,7 @@ class _SchemaChange:
         left = (await self._database.write(body)).value
         await self._database.drop_entries(left)
 
-    async def _begin_indexes(self) -> list[Index]:
+    async def _begin_indexes(self) -> None:
         """Make the tables and the indexes that are missing; the latter not readable yet."""
 
         async def body(tx: Transaction) -> list[Index]:
@@ -150,7 +152,7 @@ class _SchemaChange:
                     await tx.change_table(table.with_indexes(indexes, table.next_serial + len(new)))
             return added
 
-        return (await self._database.write(body)).value
+        self._added = (await self._database.write(body)).value
 
     async def _fill(self, index: Index) -> None:
         """Give every document of the table its entry, in the order of ids."""
@@ -168,9 +170,9 @@ class _SchemaChange:
                 return
             after = done
 
-    async def _bring_into_force(self, added: list[Index]) -> list[tuple[Table, Index]]:
+    async def _bring_into_force(self) -> list[tuple[Table, Index]]:
         """Let the new indexes be read, and tell which ones are gone with the old schema."""
-        numbers = {index.number for index in added}
+        numbers = {index.number for index in self._added}
 
         async def body(tx: Transaction) -> list[tuple[Table, Index]]:
             # First this and then the look: a check on another thread does one or the other.
@@ -196,9 +198,9 @@ class _SchemaChange:
         self._is_in_force = True
         return dropped
 
-    async def _abandon(self, added: list[Index]) -> None:
+    async def _abandon(self) -> None:
         """Take back the indexes that were begun, now or, if the store fails, another time."""
-        numbers = {index.number for index in added}
+        numbers = {index.number for index in self._added}
 
         async def body(tx: Transaction) -> list[IndexNumber]:
             dropped: list[IndexNumber] = []
