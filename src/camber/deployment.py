@@ -131,6 +131,7 @@ class Deployment:
     async def _start(self) -> None:
         determinism.install()
         self._watchdog.start()
+        self._watchdog.follow(asyncio.get_running_loop())
         await self.set_missing_variables(self.settings.variables)
         self._follow_variables()
         self._collector = asyncio.create_task(keep_collecting(self.database, self._blobs))

@@ -112,6 +112,9 @@ class OverrunError(UserError):
 
     code = "Overrun"
 
+    # Whether it can be stopped on the main thread only.
+    is_stubborn = False
+
 
 class LoadError(UserError):
     """The functions folder does not load.

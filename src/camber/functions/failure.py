@@ -7,11 +7,19 @@ searched. `ConvexError` data is meant for clients and always reaches them.
 from dataclasses import dataclass
 from typing import Any, Final
 
-from camber.errors import ConvexError, InvalidValueError, UserError, ValidationError
+from camber.errors import (
+    ConvexError,
+    InvalidValueError,
+    OverrunError,
+    UserError,
+    ValidationError,
+)
 from camber.functions.trace import app_frames, text_of
+from camber.functions.watchdog import Watchdog
 from camber.values.wire import dump_json, pack_value, parse_json, to_wire
 
 MESSAGE_BYTES_MAX: Final = 64 << 10
+EXPLAIN_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,16 @@ def failure_of(error: BaseException) -> Failure:
     text = text_of(error)
     name = type(error).__name__
     return Failure(_cut(f"Uncaught {name}: {text}" if text else f"Uncaught {name}"), frames)
+
+
+def explain(error: BaseException, watchdog: Watchdog) -> Failure:
+    """As `failure_of`, for an error of a class of the app's own, whose `__str__` may never end."""
+    try:
+        return watchdog.call(None, EXPLAIN_SECONDS, failure_of, error)
+    except OverrunError:
+        name = type(error).__name__
+        text = f"Uncaught {name}: (its message cannot be shown: it took too long)"
+        return Failure(text, tuple(map(str, app_frames(error))))
 
 
 _NAMED_BY_THEMSELVES: Final = ("ArgumentValidationError", "ReturnsValidationError")

@@ -35,7 +35,7 @@ from camber.functions.definition import Function, Kind
 from camber.functions.drive import drive
 from camber.functions.events import Ended, Events
 from camber.functions.execution import Environment, Execution, current_execution
-from camber.functions.failure import failure_of
+from camber.functions.failure import Failure, explain
 from camber.functions.fetch import Request, Response
 from camber.functions.files import FileStore
 from camber.functions.identity import Identity
@@ -83,7 +83,11 @@ _BODY_ERRORS: Final = (Exception, SystemExit, GeneratorExit, asyncio.CancelledEr
 
 
 class _TooSlowError(Exception):
-    """A body held the event loop for too long and was stopped. It is to run on a side thread."""
+    """A body held the event loop for too long and was stopped. It is to run on a side thread; or
+    if it is stubborn, here again with its full time, as it could not be stopped there."""
+
+    def __init__(self, is_stubborn: bool) -> None:
+        self.is_stubborn = is_stubborn
 
 
 class _FailedError(Exception):
@@ -203,9 +207,12 @@ class Runner:
             else:
                 try:
                     outcome = await self._commit_in_line(invocation, INLINE_SECONDS)
-                except _TooSlowError:
-                    self._note_slow(function)
-                    outcome = await self._run_mutation_aside(invocation)
+                except _TooSlowError as slow:
+                    if slow.is_stubborn:
+                        outcome = await self._commit_in_line(invocation, BODY_SECONDS)
+                    else:
+                        self._note_slow(function)
+                        outcome = await self._run_mutation_aside(invocation)
         if outcome.log or outcome.failure is not None:
             self._tell(invocation, outcome)
         return outcome
@@ -252,7 +259,11 @@ class Runner:
             tx = self.database.snapshot()
             try:
                 outcome, execution, call = self._attempt(invocation, tx, INLINE_SECONDS)
-            except _TooSlowError:
+            except _TooSlowError as slow:
+                if slow.is_stubborn:
+                    tx = self.database.snapshot()
+                    outcome, _, _ = self._attempt(invocation, tx, BODY_SECONDS)
+                    return outcome
                 self._note_slow(function)
             else:
                 self._remember(invocation, key, outcome, execution, call)
@@ -364,13 +375,12 @@ class Runner:
         try:
             arguments = _isolated(invocation.arguments)
             call.arguments = function.signature.bind(arguments, tx.catalog)
-            result = self._watchdog.call(execution, limit_seconds, _run_body, call)
-            text = _text_of_result(function, result, tx)
+            text = self._watchdog.call(execution, limit_seconds, _run_body, call)
         except (TransientError, InternalError):
             raise
         except OverrunError as error:
             if limit_seconds < BODY_SECONDS:
-                raise _TooSlowError(str(error)) from None
+                raise _TooSlowError(error.is_stubborn) from None
             return self._failed(invocation, error, tx, execution.log), execution, call
         except _BODY_ERRORS as error:  # the edge of the body: its failure is its caller's
             return self._failed(invocation, error, tx, execution.log), execution, call
@@ -400,11 +410,15 @@ class Runner:
     def _failed(
         self, invocation: Invocation, error: BaseException, tx: Transaction, log: LogCapture
     ) -> Outcome:
-        failure = failure_of(error)
+        failure = self.explain(error)
         if not isinstance(error, Exception):
             # What ends a program when it escapes must not escape into this one.
             error = UserError(failure.message)
         return Outcome(None, tx.begin_ts, tx.reads, log.lines, error, failure)
+
+    def explain(self, error: BaseException) -> Failure:
+        """What to tell of an error, however its class was made."""
+        return explain(error, self._watchdog)
 
     # Calls from functions
 
@@ -483,12 +497,13 @@ class Runner:
         return response
 
 
-def _run_body(call: Call) -> Any:
-    """The whole of a top-level body: what the watchdog is handed."""
+def _run_body(call: Call) -> str:
+    """The whole of a top-level body, to its result's text (whose parts may be of classes of the
+    app's): what the watchdog is handed."""
     function = call.function
     ctx = QueryCtx(call) if function.kind is Kind.QUERY else MutationCtx(call)
     result = function.body(ctx, **call.arguments)
-    return drive(result) if function.is_async else result
+    return _text_of_result(function, drive(result) if function.is_async else result, call.tx)
 
 
 async def _result_of(function: AnyFunction, ctx: Any, arguments: dict[str, Any]) -> Any:

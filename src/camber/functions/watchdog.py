@@ -22,6 +22,7 @@ C code that neither looks for signals nor gives up the interpreter lock (`sum(ra
 cannot be stopped from within the process.
 """
 
+import asyncio
 import ctypes
 import resource
 import signal
@@ -46,6 +47,13 @@ TICK_SECONDS: Final = 0.05
 RETRY_SECONDS: Final = 0.002
 # Ticks without a run, until the thread lies down and waits to be woken.
 IDLE_TICKS: Final = 40
+# From so many interrupts on, whatever a run does is interrupted, its `except` and `finally` too.
+PATIENCE: Final = 3
+# A run that kept the watchdog's thread from looking for so long holds the interpreter lock.
+HOLD_SECONDS: Final = 0.08
+# How long the event loop may be away on behalf of app code that no run is about.
+AWAY_SECONDS: Final = 2.0
+BEAT_SECONDS: Final = 0.2
 MEMORY_BYTES: Final = 512 << 20
 CEILING_BYTES: Final = 2 << 30
 # Nothing else uses it; the timer of used processor time sends it.
@@ -83,12 +91,20 @@ class Run:
     pending = False
     # What the process had in memory when the run was first looked at; 0 until then.
     rss_began = 0
+    # How many interrupts it was sent on the main thread.
+    interrupts = 0
+    # Whether every line of it is interrupted by now (on the main thread).
+    traced = False
+    # Whether it must not run on a side thread: it eats interrupts, or holds the interpreter lock.
+    is_stubborn = False
 
     def error(self) -> OverrunError:
         """What to report, once `overrun` is set."""
         assert self.overrun is not None, "the run was not stopped"
         place = "" if self.place is None else f" It was stopped at {self.place}."
-        return OverrunError(f"{self.overrun}.{place}")
+        error = OverrunError(f"{self.overrun}.{place}")
+        error.is_stubborn = self.is_stubborn
+        return error
 
 
 class Watchdog:
@@ -117,6 +133,10 @@ class Watchdog:
         # The thread that is interrupted by signals; None when no handler could be installed.
         self._main: int | None = None
         self._rss_last = _resident_bytes()
+        # When the thread last looked, or was asked to.
+        self._looked_at = 0.0
+        # When the event loop was last known to be there; None where nobody tells.
+        self._beat_at: float | None = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -139,6 +159,14 @@ class Watchdog:
         self._thread = None
         _watchdogs.remove(self)
         _set_timer()
+
+    def follow(self, loop: asyncio.AbstractEventLoop) -> None:
+        """From now on, know whether this loop, the main thread's, gets to turn. So app code can
+        be stopped that no run is about: a task that an endpoint left behind, a callback, the
+        generator of a response's body."""
+        if not self._stopping:
+            self._beat_at = _now()
+            loop.call_later(BEAT_SECONDS, self.follow, loop)
 
     # The hot path.
 
@@ -163,6 +191,9 @@ class Watchdog:
 
     def leave(self, run: Run) -> None:
         """End a run. Harmless when it has ended already."""
+        if run.traced:
+            sys.settrace(None)
+            run.traced = False
         self._runs[run.thread] = run.outer
         if run.pending:
             self._clear(run)
@@ -265,6 +296,7 @@ class Watchdog:
 
     def _wake(self) -> None:
         self._idle = False
+        self._looked_at = _now()
         # Here and not in the thread: the run that begins may never let it have the lock.
         _set_timer()
         self._woken.set()
@@ -297,15 +329,17 @@ class Watchdog:
         self._idle = True
         _set_timer()
         # A run that was entered before it could see `_idle` is seen here.
-        if not self._entered:
-            self._woken.wait()
+        while not self._entered and not self._woken.wait(AWAY_SECONDS / 4):
+            self._look_for_strays()
         self._idle = False
         _set_timer()
 
     def _tick(self) -> float:
         """Look at all runs once. Returns the seconds until the next look."""
         rss = _resident_bytes()
+        self._looked_at = _now()
         delay = self.tick_seconds
+        self._look_for_strays()
         for run in list(self._runs.values()):
             if run is None:
                 continue
@@ -344,18 +378,61 @@ class Watchdog:
             _note_interrupt(run, app)
             _set_async_exception(run.thread, OverrunInterrupt)
 
+    def _look_for_strays(self) -> None:
+        if self._main is not None and self._is_loop_away():
+            signal.pthread_kill(self._main, SIGNAL)
+
+    def _is_loop_away(self) -> bool:
+        """Whether the event loop has long not been there, and no run accounts for it."""
+        beat_at = self._beat_at
+        return (
+            beat_at is not None
+            and self._runs.get(_MAIN) is None
+            and _now() - beat_at > AWAY_SECONDS
+        )
+
     def _interrupt_main(self, frame: FrameType | None) -> None:
         """Raise if the main thread's run has to stop and `frame` is of the app."""
         run = self._runs.get(_MAIN)
         if run is None:
+            if self._is_loop_away() and app_frame(frame) is not None:
+                raise OverrunInterrupt
             return
         now = _now()
         if not _overdue(run, now) or now < run.again_at:
             return
         app = app_frame(frame)
-        if app is not None:
-            _note_interrupt(run, app)
-            raise OverrunInterrupt
+        if app is None:
+            return
+        run.interrupts += 1
+        if now - self._looked_at > HOLD_SECONDS or run.interrupts > PATIENCE:
+            run.is_stubborn = True
+        if run.interrupts > PATIENCE:
+            run.traced = True
+            _interrupt_handlers(app)
+        _note_interrupt(run, app)
+        raise OverrunInterrupt
+
+
+def _interrupt_handlers(app: FrameType) -> None:
+    """Let the next line that this thread runs in `app`, or in what called it, be interrupted as
+    well: the first one in the `except` or `finally` block that eats the interrupt."""
+    frame: FrameType | None = app
+    while frame is not None and app_frame(frame) is frame:
+        frame.f_trace = _interrupt_line
+        frame = frame.f_back
+    # Lines are traced only where a function is set that hears of calls.
+    sys.settrace(_ignore_call)
+
+
+def _interrupt_line(_frame: FrameType, event: str, _argument: object) -> Any:
+    if event == "line":
+        raise OverrunInterrupt
+    return _interrupt_line
+
+
+def _ignore_call(_frame: FrameType, _event: str, _argument: object) -> None:
+    return None
 
 
 def _overdue(run: Run, now: float) -> bool:
@@ -406,10 +483,13 @@ def _on_signal(_number: int, frame: FrameType | None) -> None:
 
 
 def _set_timer() -> None:
-    """Let the timer of used processor time tick while a watchdog is awake, and only then."""
+    """Let the timer of used processor time tick while a watchdog is awake, or watches the loop.
+    Where nothing is done, it does not tick."""
     # Without our handler the signal would end the process.
     if signal.getsignal(SIGNAL) is _on_signal:
-        awake = any(not watchdog._idle for watchdog in _watchdogs)
+        awake = any(
+            not watchdog._idle or watchdog._beat_at is not None for watchdog in _watchdogs
+        )
         seconds = TICK_SECONDS if awake else 0.0
         signal.setitimer(signal.ITIMER_VIRTUAL, seconds, seconds)
 

@@ -15,7 +15,7 @@ from camber.errors import InternalError, RequestError, TransientError, UserError
 from camber.functions.capture import LogCapture
 from camber.functions.definition import Kind
 from camber.functions.events import Ended, Events
-from camber.functions.failure import Failure, error_body, failure_of
+from camber.functions.failure import Failure, error_body
 from camber.functions.fetch import Request, Response
 from camber.functions.runner import AnyFunction, Runner, new_request_id
 from camber.server.access import Access
@@ -79,7 +79,7 @@ class Endpoints:
         except BaseException as error:  # the edge of the request: anything may leave app code
             if _is_nobodys(exchange, error):
                 raise
-            failure = failure_of(error)
+            failure = self._runner.explain(error)
             request_id = request_id or new_request_id()
             self._answer_failure(exchange, error, failure, request_id)
         finally:
