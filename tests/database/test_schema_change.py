@@ -259,7 +259,7 @@ def test_a_misfit_written_after_its_place_was_checked_is_told_as_new() -> None:
         assert await change._check_documents() == 1
         await insert(database, "rows", {"n": "late"})
         with pytest.raises(SchemaError) as caught:
-            await change._bring_into_force([])
+            await change._bring_into_force()
         assert str(caught.value) == (
             'New document in table "rows" does not match the schema: Value does not match '
             'validator.\nPath: .n\nValue: "late"\nValidator: v.float64()'

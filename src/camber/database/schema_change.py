@@ -84,6 +84,8 @@ class _SchemaChange:
         self._in_force = _checks_in_force(database)
         # The indexes that step 1 began.
         self._added: list[Index] = []
+        # The indexes that no table has any more.
+        self._dropped: list[Index] = []
         # Set for good by step 4: what is written from then on must fit.
         self._is_decided = False
         # Set for good by the end of step 4.
@@ -99,18 +101,17 @@ class _SchemaChange:
             for index in self._added:
                 await self._fill(index)
             checked = await self._check_documents()
-            dropped = await _to_its_end(self._bring_into_force())
+            await _to_its_end(self._bring_into_force())
         except BaseException:
             if not self._is_in_force:
                 self._database.use_checks(self._in_force)
                 await _to_its_end(self._abandon())
             raise
-        # The new schema is in force: what cannot be removed now is cleared away another time.
-        with contextlib.suppress(TransientError, InternalError):
-            await self._database.drop_entries([index.number for _, index in dropped])
+        finally:
+            await _to_its_end(self._remove_entries())
         return SchemaReport(
             tuple(self._name(index) for index in self._added),
-            tuple(f"{table.name}.{index.name}" for table, index in dropped),
+            tuple(map(self._name, self._dropped)),
             checked,
         )
 
@@ -170,50 +171,52 @@ class _SchemaChange:
                 return
             after = done
 
-    async def _bring_into_force(self) -> list[tuple[Table, Index]]:
-        """Let the new indexes be read, and tell which ones are gone with the old schema."""
+    async def _bring_into_force(self) -> None:
+        """Let the new indexes be read, and forget those that the new schema does not have."""
         numbers = {index.number for index in self._added}
 
-        async def body(tx: Transaction) -> list[tuple[Table, Index]]:
+        async def body(tx: Transaction) -> list[Index]:
             # First this and then the look: a check on another thread does one or the other.
             self._is_decided = True
             if self._misfit is not None:
                 raise SchemaError(self._misfit)
-            dropped: list[tuple[Table, Index]] = []
+            dropped: list[Index] = []
             for table in tx.catalog.user_tables():
                 definition = self._schema.tables.get(table.name)
                 after = _settled(table, definition, numbers)
                 validated = self._validator_text(definition)
                 kept = {index.number for index in after.values()}
-                dropped += [
-                    (table, index) for index in table.maintained if index.number not in kept
-                ]
+                dropped += [index for index in table.maintained if index.number not in kept]
                 if after != dict(table.indexes) or validated != table.validated:
                     changed = table.with_indexes(after, table.next_serial)
                     await tx.change_table(replace(changed, validated=validated))
             return dropped
 
-        dropped = (await self._database.write(body)).value
+        self._dropped = (await self._database.write(body)).value
         self._database.use_checks(self._checks())
         self._is_in_force = True
-        return dropped
 
     async def _abandon(self) -> None:
         """Take back the indexes that were begun, now or, if the store fails, another time."""
         numbers = {index.number for index in self._added}
 
-        async def body(tx: Transaction) -> list[IndexNumber]:
-            dropped: list[IndexNumber] = []
+        async def body(tx: Transaction) -> list[Index]:
+            dropped: list[Index] = []
             for table in tx.catalog.user_tables():
                 begun = [i for i in table.maintained if i.number in numbers and not i.ready]
                 if begun:
                     kept = {n: i for n, i in table.indexes.items() if i not in begun}
                     await tx.change_table(table.with_indexes(kept, table.next_serial))
-                    dropped += [index.number for index in begun]
+                    dropped += begun
             return dropped
 
         with contextlib.suppress(TransientError, InternalError):
-            await self._database.drop_entries((await self._database.write(body)).value)
+            self._dropped = (await self._database.write(body)).value
+
+    async def _remove_entries(self) -> None:
+        """Remove the entries of dropped indexes: now or, if the store fails, another time."""
+        with contextlib.suppress(TransientError, InternalError):
+            await self._database.drop_entries([index.number for index in self._dropped])
 
     # Documents
 
