@@ -73,6 +73,16 @@ APP = {
             raise Forgetful
 
         @query
+        async def too_much(ctx):
+            raise ConvexError("x" * (16 << 20))
+
+        @query
+        async def endless(ctx):
+            data = []
+            data.append(data)
+            raise ConvexError(data)
+
+        @query
         async def unprintable(ctx):
             class Unprintable(Exception):
                 def __str__(self):

@@ -123,6 +123,17 @@ def test_a_convex_error_without_data_has_null(path: str, backend: Backend) -> No
     assert call(backend, path)["errorData"] is None
 
 
+@pytest.mark.parametrize(
+    ("path", "text"), [("m:too_much", "it is too large"), ("m:endless", "Value is too nested")]
+)
+def test_a_convex_error_whose_data_is_no_value_is_an_ordinary_error(
+    path: str, text: str, backend: Backend
+) -> None:
+    envelope = call(backend, path)
+    assert f"\nConvexError with invalid data: {text} (" in envelope["errorMessage"]
+    assert "errorData" not in envelope
+
+
 def test_an_error_that_cannot_be_shown_is_an_error_all_the_same(backend: Backend) -> None:
     message = call(backend, "m:unprintable")["errorMessage"]
     assert "Uncaught Unprintable: (its message cannot be shown: ValueError)" in message

@@ -19,6 +19,9 @@ from camber.functions.watchdog import Watchdog
 from camber.values.wire import dump_json, pack_value, parse_json, to_wire
 
 MESSAGE_BYTES_MAX: Final = 64 << 10
+DATA_SIZE_MAX: Final = 16 << 20
+"""As much data as a result may be."""
+
 EXPLAIN_SECONDS: Final = 0.1
 
 
@@ -78,6 +81,9 @@ def _convex_failure(error: ConvexError, frames: tuple[str, ...]) -> Failure:
         shown = given if isinstance(given, str) else to_wire(given).decode()
     except InvalidValueError as invalid:
         return Failure(_cut(f"ConvexError with invalid data: {invalid}"), frames)
+    if len(data) > DATA_SIZE_MAX:
+        size = f"actual: {len(data) / (1 << 20):.2f} MiB, limit: 16 MiB"
+        return Failure(f"ConvexError with invalid data: it is too large ({size})", frames)
     return Failure(_cut(f"Uncaught ConvexError: {shown}"), frames, data)
 
 
