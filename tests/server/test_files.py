@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 from file_app import APP, blobs, call, digest, download, path_of, refusal, stored, target_of, upload
 
 from camber.clock import ManualClock
+from camber.errors import RequestError
 from camber.services.files import collect_orphans
 from serving import Backend, Connection, ask, served
 
@@ -163,6 +164,19 @@ def test_the_hash_that_is_announced_is_checked(backend: Backend) -> None:
         "Sha256Mismatch",
         f"Sha256 mismatch. Expected: {expected} Actual: {actual}",
     )
+    assert blobs(backend) == before
+
+
+def test_a_file_of_another_size_than_announced_is_not_kept(backend: Backend) -> None:
+    """Behind a server of somebody else's, the transport may not have checked it."""
+    before = blobs(backend)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"hello"
+
+    with pytest.raises(RequestError, match="Size mismatch. Expected: 6 Actual: 5") as raised:
+        backend.run(backend.deployment.files.store(pieces(), None, size=6))
+    assert (raised.value.status, raised.value.code) == (400, "SizeMismatch")
     assert blobs(backend) == before
 
 
