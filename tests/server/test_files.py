@@ -174,7 +174,7 @@ def test_a_file_of_another_size_than_announced_is_not_kept(backend: Backend) -> 
     async def pieces() -> AsyncIterator[bytes]:
         yield b"hello"
 
-    with pytest.raises(RequestError, match="Size mismatch. Expected: 6 Actual: 5") as raised:
+    with pytest.raises(RequestError, match=r"\ASize mismatch\. Expected: 6 Actual: 5\Z") as raised:
         backend.run(backend.deployment.files.store(pieces(), None, size=6))
     assert (raised.value.status, raised.value.code) == (400, "SizeMismatch")
     assert blobs(backend) == before
