@@ -224,6 +224,10 @@ def _module(frame: FrameType) -> str:
 
 def _report_what_the_interpreter_does_not() -> None:
     """Judge what older interpreters raise no audit event for, also when a library calls it."""
+    for name in ("exit", "setprofile", "setrecursionlimit", "setswitchinterval", "settrace"):
+        # These concern the whole process.
+        judged = _judged(_Rule.BLOCKING, f"sys.{name}", getattr(sys, name))
+        setattr(sys, name, judged)
     if sys.version_info < (3, 13):
         sleep = _judged(_Rule.BLOCKING, "time.sleep", time.sleep)
         time.sleep = vars(SUBSTITUTES["time"])["sleep"] = sleep

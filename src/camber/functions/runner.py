@@ -78,10 +78,6 @@ class Invocation(NamedTuple):
     nested: bool = False
 
 
-# What a body may raise that is its own affair: all but the interrupts of this process.
-_BODY_ERRORS: Final = (Exception, SystemExit, GeneratorExit, asyncio.CancelledError)
-
-
 class _TooSlowError(Exception):
     """A body held the event loop for too long and was stopped. It is to run on a side thread; or
     if it is stubborn, here again with its full time, as it could not be stopped there."""
@@ -382,7 +378,7 @@ class Runner:
             if limit_seconds < BODY_SECONDS:
                 raise _TooSlowError(error.is_stubborn) from None
             return self._failed(invocation, error, tx, execution.log), execution, call
-        except _BODY_ERRORS as error:  # the edge of the body: its failure is its caller's
+        except BaseException as error:  # the edge of the body: its failure is its caller's
             return self._failed(invocation, error, tx, execution.log), execution, call
         finally:
             current_execution.reset(token)

@@ -23,6 +23,7 @@ cannot be stopped from within the process.
 """
 
 import asyncio
+import atexit
 import ctypes
 import resource
 import signal
@@ -49,8 +50,9 @@ RETRY_SECONDS: Final = 0.002
 IDLE_TICKS: Final = 40
 # From so many interrupts on, whatever a run does is interrupted, its `except` and `finally` too.
 PATIENCE: Final = 3
-# A run that kept the watchdog's thread from looking for so long holds the interpreter lock.
-HOLD_SECONDS: Final = 0.08
+# An overdue run that kept the watchdog's thread from looking at it holds the interpreter lock,
+# unless the thread comes within this time.
+HOLD_SECONDS: Final = 0.03
 # How long the event loop may be away on behalf of app code that no run is about.
 AWAY_SECONDS: Final = 2.0
 BEAT_SECONDS: Final = 0.2
@@ -64,10 +66,14 @@ _PAGE_BYTES: Final = resource.getpagesize()
 
 # Bound at import, before an app could see other functions under these names.
 _now = time.perf_counter
+_settrace = sys.settrace
 
 
 class OverrunInterrupt(BaseException):
     """Raised inside app code that is over its limit. Not an `Exception`: it is not to be caught."""
+
+    def __str__(self) -> str:
+        return "it held the event loop for too long"
 
 
 class Run:
@@ -137,6 +143,9 @@ class Watchdog:
         self._looked_at = 0.0
         # When the event loop was last known to be there; None where nobody tells.
         self._beat_at: float | None = None
+        # How many interrupts were sent to what keeps the loop away, and when the next one may be.
+        self._stray_interrupts = 0
+        self._stray_again_at = 0.0
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -144,6 +153,8 @@ class Watchdog:
         assert self._thread is None, "a watchdog starts once"
         if get_ident() == _MAIN:
             signal.signal(SIGNAL, _on_signal)
+            # Past this, Python takes its handlers back, and the signal would end the process.
+            atexit.register(signal.setitimer, signal.ITIMER_VIRTUAL, 0.0)
         self._main = _MAIN if signal.getsignal(SIGNAL) is _on_signal else None
         _watchdogs.append(self)
         self._thread = threading.Thread(target=self._watch, name="camber-watchdog", daemon=True)
@@ -166,6 +177,9 @@ class Watchdog:
         generator of a response's body."""
         if not self._stopping:
             self._beat_at = _now()
+            if self._stray_interrupts:
+                self._stray_interrupts = 0
+                _settrace(None)
             loop.call_later(BEAT_SECONDS, self.follow, loop)
 
     # The hot path.
@@ -192,7 +206,7 @@ class Watchdog:
     def leave(self, run: Run) -> None:
         """End a run. Harmless when it has ended already."""
         if run.traced:
-            sys.settrace(None)
+            _settrace(None)
             run.traced = False
         self._runs[run.thread] = run.outer
         if run.pending:
@@ -395,8 +409,7 @@ class Watchdog:
         """Raise if the main thread's run has to stop and `frame` is of the app."""
         run = self._runs.get(_MAIN)
         if run is None:
-            if self._is_loop_away() and app_frame(frame) is not None:
-                raise OverrunInterrupt
+            self._interrupt_stray(frame)
             return
         now = _now()
         if not _overdue(run, now) or now < run.again_at:
@@ -404,13 +417,27 @@ class Watchdog:
         app = app_frame(frame)
         if app is None:
             return
-        run.interrupts += 1
-        if now - self._looked_at > HOLD_SECONDS or run.interrupts > PATIENCE:
+        assert run.started is not None, "an overdue run was seen before"
+        if self._looked_at < run.started:
+            if now - run.started < run.limit_seconds + HOLD_SECONDS:
+                return
             run.is_stubborn = True
+        run.interrupts += 1
         if run.interrupts > PATIENCE:
-            run.traced = True
+            run.is_stubborn = run.traced = True
             _interrupt_handlers(app)
         _note_interrupt(run, app)
+        raise OverrunInterrupt
+
+    def _interrupt_stray(self, frame: FrameType | None) -> None:
+        app = app_frame(frame)
+        now = _now()
+        if app is None or now < self._stray_again_at or not self._is_loop_away():
+            return
+        self._stray_again_at = now + TICK_SECONDS
+        self._stray_interrupts += 1
+        if self._stray_interrupts > PATIENCE:
+            _interrupt_handlers(app)
         raise OverrunInterrupt
 
 
@@ -422,7 +449,7 @@ def _interrupt_handlers(app: FrameType) -> None:
         frame.f_trace = _interrupt_line
         frame = frame.f_back
     # Lines are traced only where a function is set that hears of calls.
-    sys.settrace(_ignore_call)
+    _settrace(_ignore_call)
 
 
 def _interrupt_line(_frame: FrameType, event: str, _argument: object) -> Any:
@@ -487,9 +514,7 @@ def _set_timer() -> None:
     Where nothing is done, it does not tick."""
     # Without our handler the signal would end the process.
     if signal.getsignal(SIGNAL) is _on_signal:
-        awake = any(
-            not watchdog._idle or watchdog._beat_at is not None for watchdog in _watchdogs
-        )
+        awake = any(not watchdog._idle or watchdog._beat_at is not None for watchdog in _watchdogs)
         seconds = TICK_SECONDS if awake else 0.0
         signal.setitimer(signal.ITIMER_VIRTUAL, seconds, seconds)
 
