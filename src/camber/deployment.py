@@ -88,7 +88,11 @@ class Deployment:
         self.runner = Runner(
             database, clock, self._watchdog, cursors, self.links, self.files, self.events
         )
-        self._actions = ActionPool(settings.functions, RunnerHost(self.runner))
+        self._actions = ActionPool(
+            settings.functions,
+            RunnerHost(self.runner),
+            environment=lambda: self.runner.variables,
+        )
         self.runner.actions = Actions(self.runner, self._actions)
         redact = settings.production
         access = Access(instance.name, instance.admin_key, NoProviders())
@@ -157,7 +161,7 @@ class Deployment:
             raise
         before, self.app = self.app, app
         self.runner.use(app.registry)
-        self._actions.reload(self.settings.functions)
+        self._actions.reload(self.settings.functions, app.sources)
         if before is not None:
             before.unload()
         return report

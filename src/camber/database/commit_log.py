@@ -8,20 +8,20 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from camber.database.read_set import ReadSet, Touched, WriteSet
 from camber.errors import OutOfRetentionError
-from camber.storage.engine import Commit, Timestamp
+from camber.storage.engine import Commit, IndexKey, Timestamp
 
 RETENTION_NS = 60_000_000_000
 """How long a commit is remembered: longer than any client keeps reading at one timestamp."""
 
-RETENTION_BYTES_MAX = 64 << 20
+RETENTION_BYTES_MAX = 32 << 20
 """How much memory the log may take, estimated."""
 
-_COMMIT_SIZE = 500
-_TOUCHED_SIZE = 350
+_COMMIT_SIZE = 400
+_TOUCHED_SIZE = 200
 
 
 class LoggedCommit(NamedTuple):
@@ -50,11 +50,39 @@ class Overlap:
     what: str | Touched
 
 
+_Flat: TypeAlias = tuple[
+    Timestamp, tuple[str, ...], tuple[bytes | int, ...], tuple[str | None, ...]
+]
+
+
+def _flat(commit: LoggedCommit) -> _Flat:
+    """A commit as the log keeps it: nothing but plain tuples of plain values, which the garbage
+    collector leaves alone. There may be a hundred thousand of them."""
+    keys: list[bytes | int] = []
+    for number, key, parts in commit.written.touched:
+        keys += (number, key, sum(map(len, parts)))
+    before: list[str | None] = []
+    for write in commit.before:
+        before += write
+    return commit.ts, tuple(commit.written.points), tuple(keys), tuple(before)
+
+
+def _unflat(flat: _Flat) -> LoggedCommit:
+    """The commit again. Of the parts of a key it is only known where they end, together."""
+    ts, points, keys, before = flat
+    touched = [
+        IndexKey(number, key, (key[:end],))
+        for number, key, end in zip(*[iter(cast(Any, keys))] * 3, strict=True)
+    ]
+    pairs = zip(*[iter(cast(Any, before))] * 2, strict=True)
+    return LoggedCommit(ts, WriteSet(points, touched), tuple(pairs))
+
+
 class CommitLog:
     """Commits in order, youngest last. Written by the committer alone."""
 
     def __init__(self, start_ts: Timestamp) -> None:
-        self._commits: deque[LoggedCommit] = deque()
+        self._commits: deque[tuple[_Flat, int]] = deque()
         self._size = 0
         # Everything later than this is in the log; older snapshots can no longer be rebuilt.
         self.complete_since = start_ts
@@ -63,16 +91,18 @@ class CommitLog:
         return len(self._commits)
 
     def append(self, commit: LoggedCommit) -> None:
-        assert not self._commits or commit.ts > self._commits[-1].ts, "commits come in order"
-        self._commits.append(commit)
-        self._size += commit.size()
+        commits = self._commits
+        assert not commits or commit.ts > commits[-1][0][0], "commits come in order"
+        size = commit.size()
+        commits.append((_flat(commit), size))
+        self._size += size
         horizon = commit.ts - RETENTION_NS
-        while self._commits[0].ts < horizon or self._size > RETENTION_BYTES_MAX:
-            if len(self._commits) == 1:
+        while commits[0][0][0] < horizon or self._size > RETENTION_BYTES_MAX:
+            if len(commits) == 1:
                 break
-            oldest = self._commits.popleft()
-            self._size -= oldest.size()
-            self.complete_since = oldest.ts
+            oldest, size = commits.popleft()
+            self._size -= size
+            self.complete_since = oldest[0]
 
     def since(self, ts: Timestamp) -> Sequence[LoggedCommit]:
         """The commits later than `ts`, oldest first.
@@ -85,10 +115,10 @@ class CommitLog:
                 "This timestamp is older than the history that is kept. Read at a newer one."
             )
         commits = self._commits
-        if not commits or commits[-1].ts <= ts:
+        if not commits or commits[-1][0][0] <= ts:
             return ()
-        start = bisect_right(commits, ts, key=lambda commit: commit.ts)
-        return [commits[i] for i in range(start, len(commits))]
+        start = bisect_right(commits, ts, key=lambda entry: entry[0][0])
+        return [_unflat(commits[i][0]) for i in range(start, len(commits))]
 
     def first_overlap(self, reads: ReadSet, since: Timestamp) -> Overlap | None:
         """The first commit after `since` that wrote something in `reads`."""

@@ -60,9 +60,7 @@ TURN_SECONDS: Final = 5.0
 """How long one transaction may keep all others from committing."""
 
 TRIM_SECONDS: Final = 10.0
-TRIM_COMMITS: Final = 400
-"""How often the engine is asked to forget old log entries: after so long, or so many commits,
-fewer than it forgets at once."""
+"""How often the engine is asked to forget log entries that commits have left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,6 @@ class Committer:
         self._waiting: deque[Entry] = deque()
         self._filled = asyncio.Event()
         self._trimmed_at = clock.monotonic()
-        self._trimmed_commits = 0
         self._batches = 0
         self._commits = 0
         self._conflicts = 0
@@ -209,11 +206,9 @@ class Committer:
 
     async def _trim_if_due(self) -> None:
         now = self._clock.monotonic()
-        waited = now - self._trimmed_at > TRIM_SECONDS
-        if not waited and self._commits - self._trimmed_commits < TRIM_COMMITS:
+        if self._waiting or now - self._trimmed_at < TRIM_SECONDS:
             return
         self._trimmed_at = now
-        self._trimmed_commits = self._commits
         # What stands in the way of this will stand in the way of the next batch, and be told.
         with contextlib.suppress(TransientError, InternalError):
             await self._engine.trim_log(self.visible_ts - RETENTION_NS)

@@ -1,5 +1,6 @@
 """The server's side of actions: starts them in their processes, and does what they ask for."""
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, Protocol
 
@@ -12,6 +13,8 @@ from camber.functions.identity import NOBODY, Identity
 from camber.functions.outcome import Outcome
 from camber.functions.runner import Invocation, Runner
 from camber.values.wire import pack_value, unpack_value
+
+_LOGGER: Final = logging.getLogger("camber.actions")
 
 _RUNS: Final = {
     "run_query": Kind.QUERY,
@@ -75,6 +78,10 @@ class RunnerHost:
 
     def log(self, call: ActionCall, line: LogLine, /) -> None:
         """Lines are told when the action ends, with its outcome."""
+
+    def output(self, text: str, /) -> None:
+        """What a process says past every call goes where the server's own log goes."""
+        _LOGGER.info("%s", text)
 
     async def _run(self, request: HostCall, kind: Kind) -> Answer:
         wanted = unpack_value(request.text)

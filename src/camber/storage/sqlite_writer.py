@@ -34,6 +34,9 @@ _TRIM: Final = (
     " (SELECT ts FROM _camber_log WHERE ts < ? ORDER BY ts LIMIT ?)"
 )
 
+LOG_RETENTION_NS: Final = 60_000_000_000
+"""How long the log remembers a commit, while others follow."""
+
 _LAST_COMMIT: Final = "SELECT ts, number, documents FROM _camber_log ORDER BY ts DESC LIMIT 1"
 _LAST_SEQ: Final = "SELECT max(seq) FROM _camber_documents"
 
@@ -94,6 +97,8 @@ class SqliteWriter:
         if of_old:
             many(_ADD_ENTRY_OF, of_old)
         many(_REMEMBER, pending.log)
+        # A few more than came, so that the log shrinks to its retention without a pause.
+        self._execute(_TRIM, (pending.ts - LOG_RETENTION_NS, 2 * len(pending.log)))
 
     def commit(self) -> None:
         """Make the transaction durable. Waits for the disk: call it off the event loop."""

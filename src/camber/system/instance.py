@@ -15,6 +15,7 @@ from typing import Final
 from camber.errors import ConfigError
 
 FILE_NAME: Final = "deployment.json"
+_SECRET_SIZE: Final = 32
 
 _ADJECTIVES: Final = (
     *("agile", "amber", "brave", "bright", "brisk", "calm", "clever", "crisp", "curious", "eager"),
@@ -57,9 +58,12 @@ def load_instance(folder: Path) -> Instance:
     path = folder / FILE_NAME
     try:
         fields = json.loads(path.read_text("utf-8"))
-        return Instance(fields["name"], bytes.fromhex(fields["secret"]))
+        instance = Instance(str(fields["name"]), bytes.fromhex(fields["secret"]))
+        if len(instance.secret) != _SECRET_SIZE:
+            raise ValueError("a secret of another length")
+        return instance
     except FileNotFoundError:
-        instance = Instance(new_name(), secrets.token_bytes(32))
+        instance = Instance(new_name(), secrets.token_bytes(_SECRET_SIZE))
         _write(path, instance)
         return instance
     except OSError as error:
@@ -88,5 +92,11 @@ def _write(path: Path, instance: Instance) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
+        # The new name must be on the disk too: a secret that is forgotten is another secret.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}.") from error

@@ -68,7 +68,7 @@ def check_variable(name: str, value: str | None) -> None:
             f"The environment variable name {name} is invalid. Environment variable names must "
             "begin with a letter and may only include characters a-z, A-Z, 0-9, and underscores."
         )
-    if len(name) >= NAME_MAX:
+    if len(name) > NAME_MAX:
         raise InvalidArgumentError(
             f"The environment variable name {name} is too long. Environment variable names must "
             f"be less than {NAME_MAX}."
@@ -77,7 +77,7 @@ def check_variable(name: str, value: str | None) -> None:
         raise InvalidArgumentError(
             f'Environment variable with name "{name}" is built-in and cannot be overridden'
         )
-    size = len((value or "").encode())
+    size = len((value or "").encode(errors="surrogatepass"))
     if size > VALUE_MAX:
         raise InvalidArgumentError(
             f"The environment variable value is {size} bytes, which is too large. "
