@@ -256,7 +256,7 @@ def intervals(draw: st.DrawFn, ids: list[str], times: list[float]) -> Interval:
     return interval_of(CATALOG, "rows", index, comparisons)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.data())
 def test_subscriptions_find_what_the_naive_test_finds(data: st.DataObject) -> None:
     documents = data.draw(
