@@ -52,6 +52,7 @@ class Call:
 
     __slots__ = (
         "_children",
+        "_root",
         "arguments",
         "depth",
         "function",
@@ -59,7 +60,6 @@ class Call:
         "identity_read",
         "paginated",
         "platform",
-        "root",
         "tx",
     )
 
@@ -78,14 +78,20 @@ class Call:
         self.function = function
         self.tx = tx
         self.identity = identity
-        # The call that the whole tree of calls began with. On it is noted what concerns all:
-        # whether anything looked at who is calling (then the result is that caller's alone), and
-        # whether a page was read (one in each execution).
-        self.root: Call = self if caller is None else caller.root
+        # The root of the tree of calls. On it is noted what concerns all: whether anything looked
+        # at who is calling (then the result is that caller's alone), and whether a page was read
+        # (one in each execution).
+        # None for itself: a call that held itself would wait for the garbage collector.
+        self._root: Call | None = None if caller is None else caller.root
         self.depth: int = 1 if caller is None else caller.depth + 1
         self.identity_read = False
         self.paginated = False
         self._children: asyncio.Lock | None = None
+
+    @property
+    def root(self) -> "Call":
+        """The call that the tree of calls began with."""
+        return self._root or self
 
     def children(self) -> asyncio.Lock:
         """Held while a nested mutation runs: siblings take turns, also under `gather`."""

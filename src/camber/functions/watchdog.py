@@ -50,8 +50,9 @@ RETRY_SECONDS: Final = 0.002
 IDLE_TICKS: Final = 40
 # From so many interrupts on, whatever a run does is interrupted, its `except` and `finally` too.
 PATIENCE: Final = 3
-# An overdue run that kept the watchdog's thread from looking at it holds the interpreter lock,
-# unless the thread comes within this time.
+# How often a run on the main thread is looked at, once it was seen. When the watchdog's thread
+# comes that much later than it meant to, the run holds the interpreter lock.
+FINE_TICK_SECONDS: Final = 0.005
 HOLD_SECONDS: Final = 0.03
 # How long the event loop may be away on behalf of app code that no run is about.
 AWAY_SECONDS: Final = 2.0
@@ -139,8 +140,8 @@ class Watchdog:
         # The thread that is interrupted by signals; None when no handler could be installed.
         self._main: int | None = None
         self._rss_last = _resident_bytes()
-        # When the thread last looked, or was asked to.
-        self._looked_at = 0.0
+        # When the thread means to look again.
+        self._look_due_at = 0.0
         # When the event loop was last known to be there; None where nobody tells.
         self._beat_at: float | None = None
         # How many interrupts were sent to what keeps the loop away, and when the next one may be.
@@ -310,7 +311,7 @@ class Watchdog:
 
     def _wake(self) -> None:
         self._idle = False
-        self._looked_at = _now()
+        self._look_due_at = _now() + self.tick_seconds
         # Here and not in the thread: the run that begins may never let it have the lock.
         _set_timer()
         self._woken.set()
@@ -351,8 +352,8 @@ class Watchdog:
     def _tick(self) -> float:
         """Look at all runs once. Returns the seconds until the next look."""
         rss = _resident_bytes()
-        self._looked_at = _now()
         delay = self.tick_seconds
+        self._note_hold(self._runs.get(_MAIN))
         self._look_for_strays()
         for run in list(self._runs.values()):
             if run is None:
@@ -364,13 +365,20 @@ class Watchdog:
                 run.overrun = memory_text(self.memory_bytes)
             delay = min(delay, self._look_at(run))
         self._rss_last = rss
+        self._look_due_at = _now() + delay
         return delay
+
+    def _note_hold(self, run: Run | None) -> None:
+        """Take note if `run` has kept the thread from looking when it wanted to."""
+        if run is not None and run.started is not None:
+            run.is_stubborn |= _now() - self._look_due_at > HOLD_SECONDS
 
     def _look_at(self, run: Run) -> float:
         """Interrupt `run` if it has to stop. Returns the seconds until it wants another look."""
         now = _now()
         if not _overdue(run, now):
-            return _seconds_left(run, now)
+            left = _seconds_left(run, now)
+            return min(left, FINE_TICK_SECONDS) if run.thread == self._main else left
         if now < run.again_at:
             return run.again_at - now
         if run.thread == self._main:
@@ -417,11 +425,7 @@ class Watchdog:
         app = app_frame(frame)
         if app is None:
             return
-        assert run.started is not None, "an overdue run was seen before"
-        if self._looked_at < run.started:
-            if now - run.started < run.limit_seconds + HOLD_SECONDS:
-                return
-            run.is_stubborn = True
+        self._note_hold(run)
         run.interrupts += 1
         if run.interrupts > PATIENCE:
             run.is_stubborn = run.traced = True

@@ -4,8 +4,9 @@ Names may repeat, and order is kept. The list that belongs to a `URL` is live: a
 a change to the URL.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol, TypeAlias
+from weakref import ref
 
 from camber.functions.fetch.percent import decode_form, encode_form, scalar_text
 
@@ -40,6 +41,12 @@ def parse_query(query: str) -> list[tuple[str, str]]:
     return pairs
 
 
+class QueryOwner(Protocol):
+    """Who a list of parameters belongs to: a URL."""
+
+    def _set_query(self, query: str, /) -> None: ...
+
+
 class URLSearchParams:
     """A list of names and values, written `a=1&b=2`.
 
@@ -51,25 +58,27 @@ class URLSearchParams:
         TypeError: a value is neither text nor a number, or `init` is none of these.
     """
 
-    __slots__ = ("_on_change", "_pairs", "_query")
+    __slots__ = ("_owner", "_pairs", "_query")
 
     def __init__(self, init: SearchParamsInit = None) -> None:
         # The list is built from `_query` when it is first looked at; from then on it is the truth.
         self._query = ""
         self._pairs: list[tuple[str, str]] | None = None
-        self._on_change: Callable[[str], None] | None = None
+        # The URL that follows every change, held weakly: it holds this, and two that held each
+        # other would wait for the garbage collector, once for each request.
+        self._owner: ref[QueryOwner] | None = None
         if isinstance(init, str):
             self._query = scalar_text(init[1:] if init.startswith("?") else init)
         elif init is not None:
             self._pairs = _pairs_of(init)
 
     @classmethod
-    def _attached(cls, query: str, on_change: Callable[[str], None]) -> "URLSearchParams":
+    def _attached(cls, query: str, owner: "QueryOwner") -> "URLSearchParams":
         """The list of a URL with this query, which hears of every change as new query text."""
         params = cls.__new__(cls)
         params._query = query
         params._pairs = None
-        params._on_change = on_change
+        params._owner = ref(owner)
         return params
 
     def _reload(self, query: str) -> None:
@@ -84,8 +93,9 @@ class URLSearchParams:
 
     def _replace(self, pairs: list[tuple[str, str]]) -> None:
         self._pairs = pairs
-        if self._on_change is not None:
-            self._on_change(str(self))
+        owner = None if self._owner is None else self._owner()
+        if owner is not None:
+            owner._set_query(str(self))
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """The first value of `name`, or `default`."""

@@ -22,7 +22,7 @@ class URL:
         TypeError: `url` or `base` is not a URL.
     """
 
-    __slots__ = ("_params", "_parts", "_text")
+    __slots__ = ("__weakref__", "_params", "_parts", "_text")
 
     def __init__(self, url: "str | URL", base: "str | URL | None" = None) -> None:
         parts = url_parts.parse(str(url), None if base is None else url_parts.parse(str(base)))
@@ -191,7 +191,7 @@ class URL:
     def search_params(self) -> URLSearchParams:
         """The query as names and values. Live: changing one changes the other."""
         if self._params is None:
-            self._params = URLSearchParams._attached(self._query(), self._set_query)
+            self._params = URLSearchParams._attached(self._query(), self)
         return self._params
 
     def _query(self) -> str:
