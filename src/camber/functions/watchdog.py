@@ -53,7 +53,7 @@ PATIENCE: Final = 3
 # How often a run on the main thread is looked at, once it was seen. When the watchdog's thread
 # comes that much later than it meant to, the run holds the interpreter lock.
 FINE_TICK_SECONDS: Final = 0.005
-HOLD_SECONDS: Final = 0.03
+HOLD_SECONDS: Final = 0.035
 # How long the event loop may be away on behalf of app code that no run is about.
 AWAY_SECONDS: Final = 2.0
 BEAT_SECONDS: Final = 0.2

@@ -101,7 +101,16 @@ def _plain(value: object) -> object:
     raise TypeError
 
 
-_encode = msgspec.json.Encoder(enc_hook=_plain).encode
+_encode_into = msgspec.json.Encoder(enc_hook=_plain).encode_into
+
+
+def _encode(value: object) -> bytes:
+    # Not by `Encoder.encode`, which ends the process when memory runs out, instead of raising.
+    text = bytearray()
+    _encode_into(value, text)
+    return bytes(text)
+
+
 _pack = msgspec.msgpack.Encoder(enc_hook=_plain).encode
 # How MessagePack writes a float64 with all bits of its exponent set. Text, being UTF-8, cannot
 # look like this; a number may, by chance, which only costs a closer look.
