@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from functools import cmp_to_key
@@ -24,11 +25,14 @@ from camber.values.value import (
     check_identifier,
     compare,
     describe,
+    documents_of,
     equal,
     glance,
     measure,
+    stored_text,
     survey,
 )
+from camber.values.wire import pack_value, unpack_many, unpack_value
 
 names = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=4).filter(
     lambda name: not name.startswith("$")
@@ -446,3 +450,48 @@ def test_a_message_shows_the_beginning_of_what_is_long() -> None:
     assert describe([0] * 8192).endswith("…")
     assert describe(endless) == "[" * 8 + "[…]" + "]" * 8
     assert describe(Hostile()) == "<Hostile>"
+
+
+FLAT = ['{"_id":"a","n":1}', '{"_id":"b","n":1.0}']
+
+
+def test_documents_that_nobody_changed_are_written_as_they_were_read() -> None:
+    documents = documents_of(unpack_many(FLAT), FLAT)
+    assert stored_text(documents) == f"[{FLAT[0]},{FLAT[1]}]" == pack_value(documents)
+    assert stored_text(documents[0]) == FLAT[0]
+
+
+CHANGES: list[Callable[[Document], object]] = [
+    lambda document: document.__setitem__("x", 2),
+    lambda document: document.__delitem__("n"),
+    lambda document: document.update(n=True),
+    lambda document: document.__ior__({"n": 2}),
+    lambda document: document.setdefault("z", None),
+    lambda document: document.pop("n"),
+    lambda document: document.popitem(),
+    lambda document: document.clear(),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_document_is_written_anew(change: Callable[[Document], object]) -> None:
+    documents = documents_of(unpack_many(FLAT), FLAT)
+    change(documents[0])
+    assert stored_text(documents) is None
+    assert unpack_value(pack_value(documents)) == documents
+
+
+def test_documents_with_something_inside_to_change_are_written_anew() -> None:
+    texts = ['{"_id":"a","tags":["x"]}', '{"_id":"b","tags":{}}']
+    documents = documents_of(unpack_many(texts), texts)
+    documents[0]["tags"].append("y")
+    assert stored_text(documents) is None
+    assert stored_text([{}]) is stored_text([]) is stored_text([Document(a=1)]) is None
+
+
+def test_a_copy_of_a_document_is_a_document_of_its_own() -> None:
+    document = documents_of(unpack_many(FLAT), FLAT)[0]
+    for twin in (copy.copy(document), copy.deepcopy(document)):
+        assert twin == document
+        twin["n"] = 7
+        assert pack_value(document) == FLAT[0]

@@ -21,7 +21,7 @@ from camber.database.plan import (
 )
 from camber.database.read_set import Interval
 from camber.database.transaction import Transaction
-from camber.values.value import Document
+from camber.values.value import Document, documents_of
 from camber.values.wire import unpack_many
 
 CHUNK_MIN: Final = 64
@@ -63,6 +63,11 @@ def open_index(tx: Transaction, plan: Plan) -> Index | None:
     if is_declared(plan.index):
         tx.reads.points.add(table_point(plan.table))
     return find_index(tx.catalog, plan.table, plan.index)
+
+
+def _documents(rows: Sequence[tuple[bytes, str]]) -> list[Document]:
+    texts = [row[1] for row in rows]
+    return documents_of(unpack_many(texts), texts)
 
 
 class Scan:
@@ -135,7 +140,7 @@ class Scan:
             await self._fetch(min(count - len(rows), CHUNK_MAX))
             rows += self._buffer
             self._consume_all()
-        return [Document(fields) for fields in unpack_many([row[1] for row in rows])]
+        return _documents(rows)
 
     @property
     def ended(self) -> bool:
@@ -164,7 +169,7 @@ class Scan:
             key, text = self._buffer[self._next]
             self._next += 1
             self._consume(key, text)
-            document = Document(unpack_many([text])[0])
+            document = documents_of(unpack_many([text]), [text])[0]
             if self._passes(document):
                 return Row(key, document)
         return None

@@ -55,7 +55,7 @@ PATIENCE: Final = 3
 FINE_TICK_SECONDS: Final = 0.005
 HOLD_SECONDS: Final = 0.035
 # How long the event loop may be away on behalf of app code that no run is about.
-AWAY_SECONDS: Final = 2.0
+AWAY_SECONDS: Final = 1.5
 BEAT_SECONDS: Final = 0.2
 MEMORY_BYTES: Final = 512 << 20
 CEILING_BYTES: Final = 2 << 30

@@ -21,8 +21,9 @@ read `3`.
 
 import math
 import struct
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NoReturn, TypeAlias, final
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NoReturn, Self, TypeAlias, cast, final
 
 import msgspec
 
@@ -100,9 +101,16 @@ class Document(dict[str, Any]):
 
     `message.body` is `message["body"]`. What a dict has of its own (`items`, `get`, `copy` …)
     keeps its meaning; a field of such a name reads as `message["items"]` only.
+
+    One that comes from the store remembers the text it was read from, until it is changed: most
+    documents are passed on as they are, and need not be checked and written anew for that.
     """
 
-    __slots__ = ()
+    __slots__ = ("_text",)
+
+    # Unset, or None, when the fields may differ from it. Only for documents whose fields hold no
+    # arrays and no objects: what happens inside of those would go unnoticed.
+    _text: str | None
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -118,6 +126,69 @@ class Document(dict[str, Any]):
         raise AttributeError(
             f"A document's fields are set as items: document[{name!r}] = …", name=name, obj=self
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Document, (dict(self),)  # A copy is a document like any other.
+
+    def __setitem__(self, name: str, value: Any, /) -> None:
+        _set_text(self, None)
+        super().__setitem__(name, value)
+
+    def __delitem__(self, name: str, /) -> None:
+        _set_text(self, None)
+        super().__delitem__(name)
+
+    def __ior__(self, other: Any, /) -> Self:  # type: ignore[override,misc]  # dict has overloads
+        self.update(other)
+        return self
+
+    def update(self, *others: Any, **fields: Any) -> None:
+        _set_text(self, None)
+        super().update(*others, **fields)
+
+    def setdefault(self, name: str, default: Any = None, /) -> Any:
+        _set_text(self, None)
+        return super().setdefault(name, default)
+
+    def pop(self, name: str, /, *default: Any) -> Any:
+        _set_text(self, None)
+        return super().pop(name, *default)
+
+    def popitem(self) -> tuple[str, Any]:
+        _set_text(self, None)
+        return super().popitem()
+
+    def clear(self) -> None:
+        _set_text(self, None)
+        super().clear()
+
+
+# The slot itself: `__setattr__` is closed to app code.
+_set_text: Final[Callable[[Document, str | None], None]] = vars(Document)["_text"].__set__
+_get_text: Final[Callable[[Document], str | None]] = vars(Document)["_text"].__get__
+
+
+def documents_of(rows: Sequence[dict[str, Any]], texts: Sequence[str]) -> list[Document]:
+    """The documents that were read from `texts`, which hold the fields `rows`."""
+    documents = list(map(Document, rows))
+    together = "".join(texts)
+    if "[" not in together and together.count("{") == len(texts):
+        deque(map(_set_text, documents, texts), maxlen=0)
+    return documents
+
+
+def stored_text(value: object) -> str | None:
+    """The text of a document, or of an array of documents, that nobody has changed since it was
+    read from the store; None for anything else."""
+    try:
+        if type(value) is list:
+            texts = list(map(_get_text, value))
+            if not texts or len(texts) > ARRAY_LENGTH_MAX or None in texts:
+                return None
+            return "[" + ",".join(cast(list[str], texts)) + "]"
+        return _get_text(value) if type(value) is Document else None
+    except (AttributeError, TypeError):
+        return None  # Not all of them are documents, or from the store.
 
 
 Value: TypeAlias = (

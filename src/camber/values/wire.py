@@ -32,6 +32,7 @@ from camber.values.value import (
     Value,
     describe,
     glance,
+    stored_text,
     survey,
 )
 
@@ -412,6 +413,9 @@ def pack_value(value: Value) -> str:
     Raises:
         InvalidValueError: not a value, or beyond a limit; names the path.
     """
+    text = stored_text(value)
+    if text is not None:
+        return text
     _, plain = survey(value)
     return _encode(value if plain else _lower_stored(value)).decode()
 
