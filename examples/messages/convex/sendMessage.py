@@ -9,8 +9,6 @@ async def default(ctx: MutationCtx, body: str, author: str) -> Id["messages"]:
 
 
 @mutation(name="sendImage")
-async def send_image(
-    ctx: MutationCtx, storage_id: Id["_storage"], author: str
-) -> Id["messages"]:
+async def send_image(ctx: MutationCtx, storage_id: Id["_storage"], author: str) -> Id["messages"]:
     message = {"body": "", "author": author, "image": storage_id}
     return await ctx.db.insert("messages", message)
