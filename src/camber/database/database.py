@@ -10,7 +10,7 @@ Who may write: the committer alone. Everything else here reads.
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from camber.clock import Clock
@@ -30,7 +30,7 @@ from camber.database.subscription import Subscription, Subscriptions
 from camber.database.transaction import Transaction, index_keys
 from camber.database.work import Committed
 from camber.errors import ConflictError, InternalError
-from camber.storage.engine import BY_ID, Engine, IndexNumber, Reader, TableView, Timestamp
+from camber.storage.engine import BY_ID, Engine, IndexNumber, Reader, Snapshot, TableView, Timestamp
 from camber.values.id import id_range, table_number_of
 from camber.values.wire import unpack
 
@@ -81,8 +81,8 @@ class Database:
         that really waits."""
         return self._transaction(self.engine.head, self.visible_ts)
 
-    def snapshot_at(self, ts: Timestamp) -> Transaction:
-        """A transaction over an older commit; as `snapshot`.
+    def snapshot_at(self, ts: Timestamp, newer: Snapshot | None = None) -> Transaction:
+        """A transaction over an older commit; as `snapshot`, or over a snapshot that is `newer`.
 
         Raises:
             OutOfRetentionError: `ts` is older than the history that is kept.
@@ -96,7 +96,14 @@ class Database:
         for id, text in before.items():
             now = Touched(BY_ID, id.encode(), ())
             overlay.put(id, text, (now,), _keys_of(catalog, id, text))
-        return self._transaction(OverlaidReader(self.engine.head, overlay), ts)
+        return self._transaction(OverlaidReader(newer or self.engine.head, overlay), ts)
+
+    async def run_alone(
+        self, attempt: Callable[[], Awaitable[tuple[Transaction, T]]]
+    ) -> Committed[T]:
+        """Commit a transaction that `attempt` makes while nobody else commits (see
+        `Committer.run_alone`)."""
+        return await self._committer.run_alone(attempt)
 
     def transaction_on(self, reader: Reader, ts: Timestamp) -> Transaction:
         """A transaction over a reader of its own, such as `Engine.snapshot`."""

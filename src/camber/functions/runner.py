@@ -22,6 +22,7 @@ from camber.errors import (
     FunctionNotFoundError,
     InternalError,
     InvalidArgumentError,
+    InvalidValueError,
     LimitError,
     OverrunError,
     TransientError,
@@ -41,9 +42,11 @@ from camber.functions.files import FileStore
 from camber.functions.identity import Identity
 from camber.functions.outcome import Outcome
 from camber.functions.path import display
+from camber.functions.query import TableQuery
 from camber.functions.reference import path_of
 from camber.functions.registry import Registry
 from camber.functions.watchdog import Watchdog
+from camber.storage.engine import Timestamp
 from camber.values.value import survey
 from camber.values.wire import pack_value, unpack_value
 
@@ -91,6 +94,14 @@ class _FailedError(Exception):
 
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
+
+
+class _Attempt(NamedTuple):
+    """A body that has run, once, to its end."""
+
+    outcome: Outcome
+    execution: Execution
+    call: Call
 
 
 class ActionRunner(Protocol):
@@ -254,34 +265,49 @@ class Runner:
         if not self._is_slow(function):
             tx = self.database.snapshot()
             try:
-                outcome, execution, call = self._attempt(invocation, tx, INLINE_SECONDS)
+                attempt = self._attempt(invocation, tx, INLINE_SECONDS)
             except _TooSlowError as slow:
                 if slow.is_stubborn:
                     tx = self.database.snapshot()
-                    outcome, _, _ = self._attempt(invocation, tx, BODY_SECONDS)
-                    return outcome
+                    return self._attempt(invocation, tx, BODY_SECONDS).outcome
                 self._note_slow(function)
             else:
-                self._remember(invocation, key, outcome, execution, call)
-                return outcome
+                self._remember(invocation, key, attempt)
+                return attempt.outcome
         return await self._run_query_aside(invocation, key)
 
-    async def run_query_on(self, invocation: Invocation, tx: Transaction) -> Outcome:
-        """Run a query in a transaction of the caller's choice, such as one at an older timestamp,
-        past the cache."""
+    async def run_query_at(self, invocation: Invocation, ts: Timestamp) -> Outcome:
+        """Run a query at an older timestamp, past the cache.
+
+        Raises:
+            OutOfRetentionError: `ts` is older than the history that is kept.
+        """
+        function = invocation.function
+        tx = self.database.snapshot_at(ts)
         try:
-            _check_arguments(invocation.function, invocation.arguments)
+            _check_arguments(function, invocation.arguments)
         except Exception as error:  # the edge of the call: whatever the arguments are
             outcome = self._failed_before(invocation, error)
         else:
-            outcome, _, _ = self._attempt(invocation, tx, BODY_SECONDS)
+            outcome = await self._run_at(invocation, tx, ts)
         if outcome.log or outcome.failure is not None:
             self._tell(invocation, outcome)
         return outcome
 
+    async def _run_at(self, invocation: Invocation, tx: Transaction, ts: Timestamp) -> Outcome:
+        if not self._is_slow(invocation.function):
+            try:
+                return self._attempt(invocation, tx, INLINE_SECONDS).outcome
+            except _TooSlowError as slow:
+                if slow.is_stubborn:
+                    tx = self.database.snapshot_at(ts)
+                    return self._attempt(invocation, tx, BODY_SECONDS).outcome
+                self._note_slow(invocation.function)
+        return (await self._attempt_aside(invocation, ts)).outcome
+
     async def _commit_in_line(self, invocation: Invocation, limit_seconds: float) -> Outcome:
         def attempt(tx: Transaction) -> Outcome:
-            outcome, _, _ = self._attempt(invocation, tx, limit_seconds)
+            outcome = self._attempt(invocation, tx, limit_seconds).outcome
             if outcome.failure is not None:
                 raise _FailedError(outcome)
             return outcome
@@ -296,38 +322,64 @@ class Runner:
     # On a side thread
 
     async def _run_query_aside(self, invocation: Invocation, key: str) -> Outcome:
-        snapshot = await self.database.engine.snapshot()
-        try:
-            tx = self.database.transaction_on(snapshot, snapshot.ts)
-            outcome, execution, call = await self._attempt_aside(invocation, tx)
-        finally:
-            snapshot.close()
-        self._remember(invocation, key, outcome, execution, call)
-        return outcome
+        attempt = await self._attempt_aside(invocation)
+        self._remember(invocation, key, attempt)
+        return attempt.outcome
 
     async def _run_mutation_aside(self, invocation: Invocation) -> Outcome:
-        for conflicts in range(CONFLICTS_MAX + 1):
-            snapshot = await self.database.engine.snapshot()
-            try:
-                tx = self.database.transaction_on(snapshot, snapshot.ts)
-                outcome, _, _ = await self._attempt_aside(invocation, tx)
-            finally:
-                snapshot.close()
+        for conflicts in range(CONFLICTS_MAX):
+            attempt = await self._attempt_aside(invocation)
+            outcome = attempt.outcome
             if outcome.failure is not None:
                 return outcome
             try:
-                outcome.ts = await self.database.commit(tx)
+                outcome.ts = await self.database.commit(attempt.call.tx)
                 return outcome
             except ConflictError:
                 await asyncio.sleep(backoff_seconds(conflicts))
-        # In line there is no conflict: slow for everybody, but it does not starve.
-        return await self._commit_in_line(invocation, BODY_SECONDS)
+        return await self._run_mutation_alone(invocation)
+
+    async def _run_mutation_alone(self, invocation: Invocation) -> Outcome:
+        """Run a mutation aside while nobody else commits: it has conflicted too often, and shall
+        not starve."""
+
+        async def attempt() -> tuple[Transaction, Outcome]:
+            done = await self._attempt_aside(invocation)
+            if done.outcome.failure is not None:
+                raise _FailedError(done.outcome)
+            return done.call.tx, done.outcome
+
+        try:
+            committed = await self.database.run_alone(attempt)
+        except _FailedError as failed:
+            return failed.outcome
+        committed.value.ts = committed.ts
+        return committed.value
 
     async def _attempt_aside(
-        self, invocation: Invocation, tx: Transaction
-    ) -> tuple[Outcome, Execution, Call]:
+        self, invocation: Invocation, ts: Timestamp | None = None
+    ) -> "_Attempt":
+        """Run a body on a side thread, on a snapshot of its own: the newest, or one at `ts`."""
+        snapshot = await self.database.engine.snapshot()
+        try:
+            if ts is None or ts >= snapshot.ts:
+                tx = self.database.transaction_on(snapshot, snapshot.ts)
+            else:
+                tx = self.database.snapshot_at(ts, snapshot)
+        except BaseException:
+            snapshot.close()
+            raise
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._side, self._attempt, invocation, tx, BODY_SECONDS)
+        running = loop.run_in_executor(self._side, self._attempt, invocation, tx, BODY_SECONDS)
+
+        def done(ended: "asyncio.Future[_Attempt]") -> None:
+            # Only now: whoever waits may be cancelled, but the thread reads on to its end.
+            snapshot.close()
+            if not ended.cancelled():
+                ended.exception()
+
+        running.add_done_callback(done)
+        return await asyncio.shield(running)
 
     def _is_slow(self, function: AnyFunction) -> bool:
         slow = self._slow
@@ -346,9 +398,7 @@ class Runner:
 
     # One attempt
 
-    def _attempt(
-        self, invocation: Invocation, tx: Transaction, limit_seconds: float
-    ) -> tuple[Outcome, Execution, Call]:
+    def _attempt(self, invocation: Invocation, tx: Transaction, limit_seconds: float) -> "_Attempt":
         """Run a body to its end in `tx`, on this thread.
 
         Raises:
@@ -377,28 +427,23 @@ class Runner:
         except OverrunError as error:
             if limit_seconds < BODY_SECONDS:
                 raise _TooSlowError(error.is_stubborn) from None
-            return self._failed(invocation, error, tx, execution.log), execution, call
+            failed = self._failed(invocation, error, tx, execution.log)
+            return _Attempt(failed, execution, call)
         except BaseException as error:  # the edge of the body: its failure is its caller's
-            return self._failed(invocation, error, tx, execution.log), execution, call
+            failed = self._failed(invocation, error, tx, execution.log)
+            return _Attempt(failed, execution, call)
         finally:
             current_execution.reset(token)
-        return Outcome(text, tx.begin_ts, tx.reads, execution.log.lines), execution, call
+        outcome = Outcome(text, tx.begin_ts, tx.reads, execution.log.lines)
+        return _Attempt(outcome, execution, call)
 
-    def _remember(
-        self,
-        invocation: Invocation,
-        key: str,
-        outcome: Outcome,
-        execution: Execution,
-        call: Call,
-    ) -> None:
-        if outcome.failure is None and invocation.function is self.registry.find(
-            invocation.function.path
-        ):
-            identity = invocation.identity.key if call.identity_read else None
-            self.cache.put(
-                invocation.function.path, key, identity, outcome, timed=execution.clock_read
-            )
+    def _remember(self, invocation: Invocation, key: str, attempt: "_Attempt") -> None:
+        outcome = attempt.outcome
+        function = invocation.function
+        if outcome.failure is None and function is self.registry.find(function.path):
+            identity = invocation.identity.key if attempt.call.identity_read else None
+            timed = attempt.execution.clock_read
+            self.cache.put(function.path, key, identity, outcome, timed=timed)
 
     def _failed_before(self, invocation: Invocation, error: Exception) -> Outcome:
         return self._failed(invocation, error, self.database.snapshot(), LogCapture())
@@ -522,7 +567,18 @@ def _copied_result(function: AnyFunction, result: Any, tx: Transaction) -> Any:
 
 def _text_of_result(function: AnyFunction, result: Any, tx: Transaction) -> str:
     """The checked result in the stored format."""
-    text = pack_value(function.signature.export(result, tx.catalog))
+    if isinstance(result, TableQuery):
+        raise InvalidValueError(
+            "Return value is a Query. Results must be retrieved with `.collect()`, `.take(n)`, "
+            "`.unique()`, or `.first()`."
+        )
+    exported = function.signature.export(result, tx.catalog)
+    try:
+        text = pack_value(exported)
+    except InvalidValueError as error:
+        raise InvalidValueError(
+            f"Function {display(function.path)} return value invalid: {error}"
+        ) from None
     if len(text) > RESULT_SIZE_MAX:
         raise LimitError(
             f"Function {function.path} return value is too large "

@@ -135,6 +135,8 @@ class Watchdog:
         self._idle = True
         self._woken = threading.Event()
         self._stopping = False
+        # Whether a signal was sent that its handler has not seen.
+        self._signalled = False
         # Held while an interrupt is sent to another thread than the main one.
         self._sending = threading.Lock()
         # The thread that is interrupted by signals; None when no handler could be installed.
@@ -382,7 +384,7 @@ class Watchdog:
         if now < run.again_at:
             return run.again_at - now
         if run.thread == self._main:
-            signal.pthread_kill(run.thread, SIGNAL)
+            self._signal_main()
         else:
             self._interrupt_thread(run)
         return RETRY_SECONDS
@@ -402,6 +404,13 @@ class Watchdog:
 
     def _look_for_strays(self) -> None:
         if self._main is not None and self._is_loop_away():
+            self._signal_main()
+
+    def _signal_main(self) -> None:
+        # One at a time: a handler that waits for the interpreter lock before its first line is
+        # itself interrupted by the next signal, and so on without end.
+        if self._main is not None and not self._signalled:
+            self._signalled = True
             signal.pthread_kill(self._main, SIGNAL)
 
     def _is_loop_away(self) -> bool:
@@ -415,6 +424,7 @@ class Watchdog:
 
     def _interrupt_main(self, frame: FrameType | None) -> None:
         """Raise if the main thread's run has to stop and `frame` is of the app."""
+        self._signalled = False
         run = self._runs.get(_MAIN)
         if run is None:
             self._interrupt_stray(frame)
@@ -427,10 +437,13 @@ class Watchdog:
             return
         self._note_hold(run)
         run.interrupts += 1
+        _note_interrupt(run, app)
         if run.interrupts > PATIENCE:
             run.is_stubborn = run.traced = True
-            _interrupt_handlers(app)
-        _note_interrupt(run, app)
+            _prepare_lines(app)
+            # Nothing may be called past this: where lines are traced, a call of ours that waits
+            # for the interpreter lock at its first line waits for ever.
+            _settrace(_ignore_call)
         raise OverrunInterrupt
 
     def _interrupt_stray(self, frame: FrameType | None) -> None:
@@ -441,19 +454,19 @@ class Watchdog:
         self._stray_again_at = now + TICK_SECONDS
         self._stray_interrupts += 1
         if self._stray_interrupts > PATIENCE:
-            _interrupt_handlers(app)
+            _prepare_lines(app)
+            _settrace(_ignore_call)
         raise OverrunInterrupt
 
 
-def _interrupt_handlers(app: FrameType) -> None:
+def _prepare_lines(app: FrameType) -> None:
     """Let the next line that this thread runs in `app`, or in what called it, be interrupted as
-    well: the first one in the `except` or `finally` block that eats the interrupt."""
+    well, once lines are traced: the first one in the `except` or `finally` block that eats the
+    interrupt."""
     frame: FrameType | None = app
     while frame is not None and app_frame(frame) is frame:
         frame.f_trace = _interrupt_line
         frame = frame.f_back
-    # Lines are traced only where a function is set that hears of calls.
-    _settrace(_ignore_call)
 
 
 def _interrupt_line(_frame: FrameType, event: str, _argument: object) -> Any:

@@ -139,11 +139,11 @@ class FunctionApi:
         request = await self._read(exchange)
         ts = _timestamp(_required(request.fields, "ts"))
         # The newest timestamp is the present state, which needs no undoing.
-        tx = self._runner.database.snapshot_at(min(ts, self._runner.database.visible_ts))
+        ts = min(ts, self._runner.database.visible_ts)
         invocation = self._invocation(exchange, request, Kind.QUERY, identity)
         if isinstance(invocation, UserError):
             return self._refused(exchange, invocation, identity)
-        outcome = await self._runner.run_query_on(invocation, tx)
+        outcome = await self._runner.run_query_at(invocation, ts)
         return self._answer(outcome, request.clean, identity)
 
     async def _query_batch(self, exchange: Exchange) -> bytes:
@@ -164,8 +164,7 @@ class FunctionApi:
             if isinstance(invocation, UserError):
                 answers.append(self._refused(exchange, invocation, identity))
                 continue
-            tx = self._runner.database.snapshot_at(ts)
-            outcome = await self._runner.run_query_on(invocation, tx)
+            outcome = await self._runner.run_query_at(invocation, ts)
             answers.append(self._answer(outcome, request.clean, identity))
         return b'{"results":[' + b",".join(answers) + b"]}"
 
