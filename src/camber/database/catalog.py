@@ -61,12 +61,13 @@ class Index:
     def table_number(self) -> int:
         return self.number >> _SERIAL_BITS
 
-    @property
-    def key_fields(self) -> tuple[str, ...]:
-        """The fields of its key in order, as error messages name them."""
-        if self.name == BY_ID_NAME:
-            return ("_id",)
-        return (*self.fields, "_creationTime", "_id")
+    # The fields of its key in order, as error messages name them.
+    key_fields: tuple[str, ...] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        by_id = self.name == BY_ID_NAME
+        fields = ("_id",) if by_id else (*self.fields, "_creationTime", "_id")
+        object.__setattr__(self, "key_fields", fields)
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,9 +202,10 @@ class Scan:
         if len(rows) < count:
             self._rest = None
         elif self.reverse:
-            self._rest = rest._replace(upper=rows[-1][0])
+            self._rest = Interval(rest.index_number, rest.lower, rows[-1][0], rest.prefix)
         else:
-            self._rest = rest._replace(lower=rows[-1][0] + b"\0")
+            above = rows[-1][0] + b"\0"
+            self._rest = Interval(rest.index_number, above, rest.upper, rest.prefix)
 
     def _consume(self, key: bytes, text: str) -> None:
         self.rows_read += 1
@@ -229,10 +230,12 @@ class Scan:
         interval = self.interval
         assert interval is not None
         if not whole and self.last_key is not None:
+            number, lower, upper, prefix = interval
             if self.reverse:
-                interval = interval._replace(lower=self.last_key)
+                lower = self.last_key
             else:
-                interval = interval._replace(upper=self.last_key + b"\0")
+                upper = self.last_key + b"\0"
+            interval = Interval(number, lower, upper, prefix)
         intervals = self._tx.reads.intervals
         if self._noted is None:
             self._noted = len(intervals)

@@ -48,7 +48,7 @@ from camber.functions.registry import Registry
 from camber.functions.watchdog import Watchdog
 from camber.storage.engine import Timestamp
 from camber.values.value import survey
-from camber.values.wire import pack_value, unpack_value
+from camber.values.wire import pack, pack_value, unpack_value
 
 AnyFunction = Function[..., Any]
 
@@ -255,8 +255,9 @@ class Runner:
     async def _run_query(self, invocation: Invocation) -> Outcome:
         function = invocation.function
         try:
-            _check_arguments(function, invocation.arguments)
-            key = pack_value(_ordered(invocation.arguments))
+            arguments = _ordered(invocation.arguments)
+            plain = _check_arguments(function, arguments)
+            key = pack(arguments, plain=True) if plain else pack_value(arguments)
         except Exception as error:  # the edge of the call: whatever the arguments are
             return self._failed_before(invocation, error)
         found = self.cache.find(function.path, key, invocation.identity.key)
@@ -552,8 +553,9 @@ async def _result_of(function: AnyFunction, ctx: Any, arguments: dict[str, Any])
     return await result if function.is_async else result
 
 
-def _ordered(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    return arguments if len(arguments) < 2 else dict(sorted(arguments.items()))
+def _ordered(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The same arguments, named in one order: equal calls have equal keys in the cache."""
+    return dict(arguments) if len(arguments) < 2 else dict(sorted(arguments.items()))
 
 
 def _copied(arguments: Mapping[str, Any]) -> Any:
@@ -587,24 +589,34 @@ def _text_of_result(function: AnyFunction, result: Any, tx: Transaction) -> str:
     return text
 
 
-def _check_arguments(function: AnyFunction, arguments: Mapping[str, Any]) -> None:
-    """Refuse arguments that are no values, or too large."""
+def _check_arguments(function: AnyFunction, arguments: Mapping[str, Any]) -> bool:
+    """Refuse arguments that are no values, or too large.
+
+    Returns:
+        Whether they are seen at a glance to be plain: short strings and small whole numbers. What
+        they are called is for `bind` to check.
+    """
     for value in arguments.values():
         kind = type(value)
-        if kind is not str or len(value) > _SHORT or not value.isascii():
+        if kind is str:
+            if len(value) > _SHORT or not value.isascii():
+                break
+        elif kind is not int or not -_SMALL < value < _SMALL:
             break
     else:
-        return  # A few short strings are values: what they are called is for `bind` to check.
+        return True
     size, _ = survey(arguments)
     if size > ARGUMENTS_SIZE_MAX:
         raise LimitError(
             f"Arguments for {function.path} are too large "
             f"(actual: {size / (1 << 20):.2f} MiB, limit: 16 MiB)"
         )
+    return False
 
 
 # Of such strings no function takes so many that they would be too large together.
 _SHORT: Final = 4096
+_SMALL: Final = 1 << 53
 
 
 def _isolated(arguments: Mapping[str, Any]) -> dict[str, Any]:
