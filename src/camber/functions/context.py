@@ -3,8 +3,9 @@
 Every member works detached: `run_mutation = ctx.run_mutation` is a function like any other.
 """
 
-from typing import Any, ParamSpec, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
+from camber.functions.absent import CALL_OUTSIDE, NO_TRANSACTION, WRITE, Absent
 from camber.functions.call import Call, arguments_of
 from camber.functions.database import DatabaseReader, DatabaseWriter
 from camber.functions.definition import Function, Kind
@@ -33,6 +34,10 @@ class QueryCtx:
     """What a query may do: read."""
 
     __slots__ = ("_call", "db")
+
+    if not TYPE_CHECKING:
+        run_mutation = Absent("ctx.run_mutation()", "a query", WRITE)
+        run_action = Absent("ctx.run_action()", "a query", CALL_OUTSIDE)
 
     def __init__(self, call: Call) -> None:
         self._call = call
@@ -65,6 +70,9 @@ class MutationCtx:
     """What a mutation may do: read and write, all or nothing."""
 
     __slots__ = ("_call", "db")
+
+    if not TYPE_CHECKING:
+        run_action = Absent("ctx.run_action()", "a mutation", CALL_OUTSIDE)
 
     def __init__(self, call: Call) -> None:
         self._call = call
@@ -145,6 +153,9 @@ class HttpEndpointCtx:
     files. Nothing of it is retried."""
 
     __slots__ = ("_identity", "_outside")
+
+    if not TYPE_CHECKING:
+        db = Absent("ctx.db", "an HTTP endpoint", NO_TRANSACTION)
 
     def __init__(self, outside: Outside, identity: Identity) -> None:
         self._outside = outside

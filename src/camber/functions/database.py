@@ -1,10 +1,11 @@
 """`ctx.db`: the database as queries and mutations see it."""
 
 from collections.abc import Mapping
-from typing import Any, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from camber.database.plan import Plan
 from camber.errors import InvalidArgumentError, UserError
+from camber.functions.absent import WRITE, Absent
 from camber.functions.call import Call
 from camber.functions.query import TableQuery
 from camber.system.tables import PUBLIC_TABLES
@@ -38,6 +39,12 @@ class DatabaseReader:
     """Reads user tables. Every reading enters the transaction's read set."""
 
     __slots__ = ("_call", "_tx")
+
+    if not TYPE_CHECKING:
+        insert = Absent("ctx.db.insert()", "a query", WRITE)
+        patch = Absent("ctx.db.patch()", "a query", WRITE)
+        replace = Absent("ctx.db.replace()", "a query", WRITE)
+        delete = Absent("ctx.db.delete()", "a query", WRITE)
 
     def __init__(self, call: Call) -> None:
         self._call = call

@@ -8,11 +8,12 @@ collected later.
 import base64
 import binascii
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from camber.clock import Clock
 from camber.database.database import Database
 from camber.errors import InvalidArgumentError, RequestError, TransientError
+from camber.functions.absent import WRITE, Absent
 from camber.functions.call import Call, Links
 from camber.functions.fetch import Blob, Request
 from camber.functions.frames import refusal
@@ -20,12 +21,6 @@ from camber.storage.blobs import Blobs
 from camber.system.files import File, delete_file, find_file, find_file_by_uuid, insert_file
 
 _DIGEST: Final = "sha-256="
-
-
-class Readable(Protocol):
-    """Anything whose bytes come in pieces."""
-
-    def __aiter__(self) -> AsyncIterator[bytes]: ...
 
 
 class FileStore:
@@ -106,6 +101,10 @@ class StorageReader:
     """Stored files in a query: what there is, and where it is served."""
 
     __slots__ = ("_call",)
+
+    if not TYPE_CHECKING:
+        delete = Absent("ctx.storage.delete()", "a query", WRITE)
+        generate_upload_url = Absent("ctx.storage.generate_upload_url()", "a query", WRITE)
 
     def __init__(self, call: Call) -> None:
         self._call = call

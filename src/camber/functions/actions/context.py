@@ -6,9 +6,10 @@ the same names, whose methods hold its thread and return results. Every member w
 
 import asyncio
 from collections.abc import AsyncIterable, Coroutine, Iterable
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from camber.errors import InvalidArgumentError
+from camber.functions.absent import NO_TRANSACTION, Absent
 from camber.functions.actions.host import Answer
 from camber.functions.actions.running import Run
 from camber.functions.call import arguments_of
@@ -128,6 +129,9 @@ class ActionCtx:
     """What an `async def` action may do: anything Python can, and this."""
 
     __slots__ = ("_run", "auth", "storage")
+
+    if not TYPE_CHECKING:
+        db = Absent("ctx.db", "an action", NO_TRANSACTION)
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -253,6 +257,9 @@ class SyncActionCtx:
     """What a `def` action may do: anything Python can, and this."""
 
     __slots__ = ("_run", "auth", "storage")
+
+    if not TYPE_CHECKING:
+        db = Absent("ctx.db", "an action", NO_TRANSACTION)
 
     def __init__(self, run: Run) -> None:
         self._run = run
