@@ -75,9 +75,16 @@ class Changes:
             self._queue.put_nowait(paths)
 
     async def _watch_functions(self) -> None:
+        came_back = False
         while True:
             self._moved.clear()
             if self._functions.is_dir():
+                if came_back:
+                    # What was saved before the watch below began has gone unnoticed: look at
+                    # everything again as soon as it has.
+                    loop = asyncio.get_running_loop()
+                    loop.call_soon(self._queue.put_nowait, {self._functions})
+                came_back = True
                 async for changes in awatch(
                     self._functions,
                     watch_filter=_matters,
