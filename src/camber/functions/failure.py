@@ -14,7 +14,7 @@ from camber.errors import (
     UserError,
     ValidationError,
 )
-from camber.functions.trace import app_frames, text_of
+from camber.functions.trace import app_frames, forget_locals, text_of
 from camber.functions.watchdog import Watchdog
 from camber.values.wire import dump_json, pack_value, parse_json, to_wire
 
@@ -61,7 +61,15 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def explain(error: BaseException, watchdog: Watchdog) -> Failure:
-    """As `failure_of`, for an error of a class of the app's own, whose `__str__` may never end."""
+    """As `failure_of`, for an error of a class of the app's own, whose `__str__` may never end.
+    What the code held that raised it is let go."""
+    try:
+        return _explain(error, watchdog)
+    finally:
+        forget_locals(error)
+
+
+def _explain(error: BaseException, watchdog: Watchdog) -> Failure:
     try:
         return watchdog.call(None, EXPLAIN_SECONDS, failure_of, error)
     except OverrunError:

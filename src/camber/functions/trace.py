@@ -7,7 +7,7 @@ import linecache
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from traceback import walk_tb
+from traceback import clear_frames, walk_tb
 
 from camber.functions.frames import ROOT_KEY
 
@@ -40,6 +40,22 @@ def _frames(error: BaseException) -> Iterator[Frame]:
             path = frame.f_code.co_filename
             function = frame.f_code.co_qualname.replace("<locals>.", "")
             yield Frame(shown_file(root, path), line, function, source_line(path, line))
+
+
+def forget_locals(error: BaseException) -> None:
+    """Let go of what the frames of an error's traceback hold, and of those it came from.
+
+    An error that is kept, or part of a reference cycle, keeps every local variable of the code
+    it came through: a list that grew until memory ran out, for one.
+    """
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            clear_frames(one.__traceback__)
+            waiting += (one.__cause__, one.__context__)
 
 
 def shown_file(root: str | os.PathLike[str], path: str | os.PathLike[str]) -> str:
