@@ -12,6 +12,7 @@ import ctypes
 import faulthandler
 import os
 import resource
+import signal
 import socket
 import sys
 import threading
@@ -72,6 +73,9 @@ RESULT_BYTES_MAX: Final = 16 << 20
 RESERVE_BYTES: Final = 4 << 30
 # Of the thread of a `def`: half of the usual, since hundreds of them count as reserved memory.
 STACK_BYTES: Final = 4 << 20
+
+# From <sys/prctl.h>.
+_PR_SET_PDEATHSIG: Final = 1
 
 # Bound before `os._exit` is replaced.
 _exit = os._exit
@@ -369,6 +373,15 @@ def _capture_output() -> None:
     sys.stderr = RunStream(sys.stderr, "ERROR", current_log)
 
 
+def _die_with_parent() -> None:
+    """Have the kernel end this process when the server ends, however that came about. The end of
+    the channel says the same, but nobody hears it while an action holds the interpreter lock."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == 1:
+            _exit(1)  # It has ended already.
+
+
 def _blame_who_exits(worker: Worker) -> None:
     """Let `os._exit` and `os.abort` tell the server whose doing it was."""
     abort, process = os.abort, os.getpid()
@@ -413,6 +426,7 @@ def _know_tasks(loop: asyncio.AbstractEventLoop) -> None:
 def main(descriptor: int) -> None:
     """Serve the server at the other end of the socket `descriptor`. Does not return."""
     sys.argv = ["camber-action"]
+    _die_with_parent()
     channel = ProcessEnd(socket.socket(fileno=descriptor))
     setup = channel.receive()
     if not isinstance(setup, Setup):
