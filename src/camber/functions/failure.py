@@ -14,7 +14,7 @@ from camber.errors import (
     UserError,
     ValidationError,
 )
-from camber.functions.trace import app_frames, forget_locals, text_of
+from camber.functions.trace import forget_locals, shown_frames, text_of
 from camber.functions.watchdog import Watchdog
 from camber.values.wire import dump_json, pack_value, parse_json, to_wire
 
@@ -48,7 +48,7 @@ class Failure:
 
 def failure_of(error: BaseException) -> Failure:
     """What to tell of an exception that left app code."""
-    frames = tuple(map(str, app_frames(error)))
+    frames = shown_frames(error)
     if isinstance(error, ConvexError):
         return _convex_failure(error, frames)
     if isinstance(error, ValidationError) and error.code in _NAMED_BY_THEMSELVES:
@@ -75,7 +75,7 @@ def _explain(error: BaseException, watchdog: Watchdog) -> Failure:
     except OverrunError:
         name = type(error).__name__
         text = f"Uncaught {name}: (its message cannot be shown: it took too long)"
-        return Failure(text, tuple(map(str, app_frames(error))))
+        return Failure(text, shown_frames(error))
 
 
 _NAMED_BY_THEMSELVES: Final = ("ArgumentValidationError", "ReturnsValidationError")

@@ -8,18 +8,28 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from traceback import clear_frames, walk_tb
+from typing import Final
 
 from camber.functions.frames import ROOT_KEY
+
+FRAMES_AT_END: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One line of the app that was running. `file` is as the author knows it."""
+    """One line of the app that was running. `file` is as the author knows it, `path` as the
+    machine does."""
 
     file: str
     line: int
     function: str
-    source: str
+    path: str
+
+    @property
+    def source(self) -> str:
+        """The text of the line, without its indentation; empty when the file is gone."""
+        linecache.checkcache(self.path)
+        return linecache.getline(self.path, self.line).strip()
 
     def __str__(self) -> str:
         """`    at send (convex/messages.py:12)`, as clients and the log show it."""
@@ -33,13 +43,23 @@ def app_frames(error: BaseException) -> list[Frame]:
     return frames
 
 
+def shown_frames(error: BaseException) -> tuple[str, ...]:
+    """A line for each app frame, innermost first; of a deep recursion, its two ends."""
+    frames = app_frames(error)
+    left_out = len(frames) - 2 * FRAMES_AT_END
+    if left_out <= 0:
+        return tuple(map(str, frames))
+    inner, outer = frames[:FRAMES_AT_END], frames[-FRAMES_AT_END:]
+    return (*map(str, inner), f"    … {left_out} more", *map(str, outer))
+
+
 def _frames(error: BaseException) -> Iterator[Frame]:
     for frame, line in walk_tb(error.__traceback__):
         root = frame.f_builtins.get(ROOT_KEY)
         if root is not None:
             path = frame.f_code.co_filename
             function = frame.f_code.co_qualname.replace("<locals>.", "")
-            yield Frame(shown_file(root, path), line, function, source_line(path, line))
+            yield Frame(shown_file(root, path), line, function, path)
 
 
 def forget_locals(error: BaseException) -> None:
@@ -61,12 +81,6 @@ def forget_locals(error: BaseException) -> None:
 def shown_file(root: str | os.PathLike[str], path: str | os.PathLike[str]) -> str:
     """`path` as the author knows it: from the functions folder's own name on."""
     return os.path.relpath(path, os.path.dirname(os.path.abspath(root)))
-
-
-def source_line(path: str, line: int) -> str:
-    """The text of a line without its indentation; empty when the file is gone."""
-    linecache.checkcache(path)
-    return linecache.getline(path, line).strip()
 
 
 def cause(error: BaseException) -> str:

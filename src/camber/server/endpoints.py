@@ -55,7 +55,7 @@ class Endpoints:
         exchange.body_limit = BODY_MAX
         if (exchange.content_length or 0) > BODY_MAX:
             raise RequestError(
-                413, "RequestTooLarge", f"The body is larger than {BODY_MAX} bytes (20 MiB)."
+                413, "RequestTooLarge", f"The request's body is larger than {BODY_MAX} bytes."
             )
         function = cast(AnyFunction, match.handler)
         return self._run(exchange, path, function, match.route)
