@@ -55,11 +55,6 @@ def encode(value: "Value | Undefined") -> bytes:
         return _encode_rare(value)
 
 
-def encode_fields(document: Mapping[str, Any], paths: Sequence[FieldPath]) -> list[bytes]:
-    """The encodings of the fields at `paths`; a missing one is UNDEFINED."""
-    return list(compile_fields(paths)(document))
-
-
 def compile_fields(paths: Sequence[FieldPath]) -> Callable[[Mapping[str, Any]], tuple[bytes, ...]]:
     """A function from a document to the encodings of its fields at `paths`.
 
