@@ -20,6 +20,13 @@ from urllib.parse import urlsplit
 from plain_http import CallError, HttpClient, LostError
 from served import Served
 
+from camber.clock import SystemClock
+from camber.database.check import check_database
+from camber.database.database import Database
+from camber.deployment import DATABASE_NAME
+from camber.storage.sqlite import open_sqlite
+from camber.system.tables import SYSTEM_TABLES
+
 CLIENTS: Final = 20
 # A file after so many pairs.
 _FILE_EVERY: Final = 5
@@ -251,7 +258,7 @@ async def run_kills(folder: Path, *, count: int, seed: int) -> KillReport:
         assert total == pairs, f"{pairs} pairs are there, counted {total} times"
         await check_files(served)
         assert await served.stop() == 0
-        check_state(served.state)
+        await check_state(served.state)
     return KillReport(
         count,
         sum(len(promises.acknowledged_pairs) for promises in rounds),
@@ -312,9 +319,15 @@ def _check_keys(found: list[str], acknowledged: set[str], sent: set[str]) -> Non
     assert set(found) <= sent, f"never sent: {sorted(set(found) - sent)[:5]}"
 
 
-def check_state(state: Path) -> None:
+async def check_state(state: Path) -> None:
     """That what lies in the folder of a server that has ended is sound."""
-    with contextlib.closing(sqlite3.connect(state / "camber.sqlite3")) as connection:
+    engine = await open_sqlite(state / DATABASE_NAME)
+    database = await Database.open(engine, SystemClock(), SYSTEM_TABLES)
+    try:
+        assert await check_database(database) == []
+    finally:
+        await database.close()
+    with contextlib.closing(sqlite3.connect(state / DATABASE_NAME)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     drafts = [path.name for path in (state / "files").iterdir() if path.is_file()]
     assert drafts == [], "parts of files that were never stored whole"

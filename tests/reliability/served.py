@@ -7,9 +7,11 @@ import asyncio
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,6 +47,8 @@ class Served:
         self.site_port = 0
         # How long the last start took, in seconds, up to the first answer.
         self.start_seconds = 0.0
+        # A command that runs the server, such as one that gives it other mounts.
+        self.runs_in: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -52,20 +56,20 @@ class Served:
         assert self._process is not None, "the server was started"
         return self._process
 
-    async def start(self, *, preexec: list[str] | None = None) -> None:
-        """Start the server, and return once it answers. `preexec` is a command that runs it."""
+    async def start(self) -> None:
+        """Start the server, and return once it answers."""
         began = time.perf_counter()
-        self.spawn(preexec=preexec)
+        self.spawn()
         await self._wait_ready()
         self.start_seconds = time.perf_counter() - began
 
-    def spawn(self, *, preexec: list[str] | None = None) -> None:
+    def spawn(self) -> None:
         """Start the process, and no more."""
         command = [CAMBER, "serve", str(self.folder), "--state", str(self.state)]
         command += ["--port", "0", "--site-port", "0"]
         with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(
-                [*(preexec or []), *command],
+                [*self.runs_in, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -124,9 +128,29 @@ class Served:
         pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
         return int(pages) * resource.getpagesize()
 
+    def peak_bytes(self) -> int:
+        """The most memory that the server's process ever held."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
     def __enter__(self) -> "Served":
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._process is not None and self._process.poll() is None:
             self.kill()
+
+
+def in_mounts(mount: str, folder: Path) -> list[str]:
+    """A command that runs another where `mount`, a shell command, has changed what is at
+    `folder`; nobody else sees the change."""
+    return ["unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', str(folder)]
+
+
+def can_mount() -> bool:
+    """Whether this user and this machine allow mounts of one's own."""
+    if shutil.which("unshare") is None:
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        command = [*in_mounts('mount -t tmpfs none "$0"', Path(folder)), "true"]
+        return subprocess.run(command, capture_output=True).returncode == 0
