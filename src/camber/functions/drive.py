@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any, Final, Never, TypeVar
 
 from camber.errors import UserError
-from camber.functions.execution import Environment, current
+from camber.functions.execution import Environment, current, current_log
 from camber.functions.frames import calls_bodies, refusal
 
 T = TypeVar("T")
@@ -119,6 +119,11 @@ class BodyTask:
         """Ignored: the next body may be given the same stand-in."""
 
 
+def _name_of(task: "asyncio.Task[Any]") -> str:
+    """What a task runs: the name of its coroutine function."""
+    return str(getattr(task.get_coro(), "__name__", "task"))
+
+
 class BodyLoop:
     """The event loop that a body sees: a queue of what is ready, first in, first out.
 
@@ -159,6 +164,7 @@ class BodyLoop:
         for task in self._tasks:
             if failure is None and task.done() and task._log_traceback:
                 failure = task.exception()
+        self._warn_of_unawaited()
         self._cancel_tasks()
         for task in self._tasks:
             if task.done():
@@ -168,6 +174,18 @@ class BodyLoop:
         self._tasks.clear()
         self.ready.clear()
         return failure
+
+    def _warn_of_unawaited(self) -> None:
+        """Work that the body began and did not wait for is not done: say so in its log."""
+        log = current_log()
+        names = [_name_of(task) for task in self._tasks if not task.done()]
+        if log is not None and names:
+            plural = "" if len(names) == 1 else "s"
+            log.add(
+                "WARN",
+                f"{len(names)} unawaited operation{plural}: [{', '.join(names)}]. "
+                "Async operations should be awaited or they might not run.",
+            )
 
     def _cancel_tasks(self) -> None:
         for _ in range(CANCEL_ROUNDS_MAX):

@@ -72,7 +72,7 @@ def translate(error: Exception, path: Path) -> Exception:
     """What `error`, raised by SQLite over the database `path`, is in Camber's tree."""
     match error:
         case apsw.FullError():
-            return StorageFullError(f"There is no room left for {path}; nothing was written.")
+            return StorageFullError("There is no room left on the disk; nothing was written.")
         case (
             apsw.CorruptError()
             | apsw.NotADBError()

@@ -151,7 +151,7 @@ class SqliteWriter:
         must not be used again.
         """
         if self._is_out_of_room(error):
-            return StorageFullError(f"There is no room left for {self._path}; nothing was written.")
+            return StorageFullError("There is no room left on the disk; nothing was written.")
         translated = translate(error, self._path)
         if not isinstance(error, _PASSING):
             self.failure = str(translated)
