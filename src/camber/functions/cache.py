@@ -17,10 +17,10 @@ from camber.functions.outcome import Outcome
 from camber.storage.engine import Timestamp
 
 CLOCK_SECONDS: Final = 17.0
-SIZE_MAX: Final = 64 << 20
+SIZE_MAX: Final = 48 << 20
 
 # Beside its text, what an entry costs: objects, read set, subscription.
-_OVERHEAD: Final = 1_200
+_OVERHEAD: Final = 2_400
 
 Key = tuple[str, str, str | None]
 """Path, arguments as stored text, identity key (None: did not matter)."""
