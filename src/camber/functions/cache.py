@@ -97,6 +97,7 @@ class QueryCache:
             self._remove(next(iter(self._entries)))
 
     def _on_change(self, key: Key, entry: _Entry, ts: Timestamp) -> None:
+        entry.subscription = None
         if self._entries.get(key) is entry:
             del self._entries[key]
             self._size -= entry.size
@@ -106,8 +107,11 @@ class QueryCache:
         if entry is None:
             return
         self._size -= entry.size
-        if entry.subscription is not None:
-            self._database.unsubscribe(entry.subscription)
+        # The subscription leads back to the entry: unless one lets go of the other, both wait for
+        # the garbage collector.
+        subscription, entry.subscription = entry.subscription, None
+        if subscription is not None:
+            self._database.unsubscribe(subscription)
 
     def clear(self) -> None:
         """Forget everything: other code is in force."""
