@@ -25,6 +25,7 @@ cannot be stopped from within the process.
 import asyncio
 import atexit
 import ctypes
+import dis
 import resource
 import signal
 import sys
@@ -50,10 +51,9 @@ RETRY_SECONDS: Final = 0.002
 IDLE_TICKS: Final = 40
 # From so many interrupts on, whatever a run does is interrupted, its `except` and `finally` too.
 PATIENCE: Final = 3
-# How often a run on the main thread is looked at, once it was seen. When the watchdog's thread
-# comes that much later than it meant to, the run holds the interpreter lock.
-FINE_TICK_SECONDS: Final = 0.005
-HOLD_SECONDS: Final = 0.035
+# A run that is found in the same call for so long holds the interpreter lock, or might: C code
+# that does can be stopped on the main thread only.
+SAME_CALL_SECONDS: Final = 0.03
 # How long the event loop may be away on behalf of app code that no run is about.
 AWAY_SECONDS: Final = 1.5
 BEAT_SECONDS: Final = 0.2
@@ -100,6 +100,9 @@ class Run:
     rss_began = 0
     # How many interrupts it was sent on the main thread.
     interrupts = 0
+    # In which call it was found, and since when.
+    call: tuple[FrameType, int] | None = None
+    in_call_since = 0.0
     # Whether every line of it is interrupted by now (on the main thread).
     traced = False
     # Whether it must not run on a side thread: it eats interrupts, or holds the interpreter lock.
@@ -142,8 +145,6 @@ class Watchdog:
         # The thread that is interrupted by signals; None when no handler could be installed.
         self._main: int | None = None
         self._rss_last = _resident_bytes()
-        # When the thread means to look again.
-        self._look_due_at = 0.0
         # When the event loop was last known to be there; None where nobody tells.
         self._beat_at: float | None = None
         # How many interrupts were sent to what keeps the loop away, and when the next one may be.
@@ -313,7 +314,6 @@ class Watchdog:
 
     def _wake(self) -> None:
         self._idle = False
-        self._look_due_at = _now() + self.tick_seconds
         # Here and not in the thread: the run that begins may never let it have the lock.
         _set_timer()
         self._woken.set()
@@ -355,7 +355,6 @@ class Watchdog:
         """Look at all runs once. Returns the seconds until the next look."""
         rss = _resident_bytes()
         delay = self.tick_seconds
-        self._note_hold(self._runs.get(_MAIN))
         self._look_for_strays()
         for run in list(self._runs.values()):
             if run is None:
@@ -367,20 +366,13 @@ class Watchdog:
                 run.overrun = memory_text(self.memory_bytes)
             delay = min(delay, self._look_at(run))
         self._rss_last = rss
-        self._look_due_at = _now() + delay
         return delay
-
-    def _note_hold(self, run: Run | None) -> None:
-        """Take note if `run` has kept the thread from looking when it wanted to."""
-        if run is not None and run.started is not None:
-            run.is_stubborn |= _now() - self._look_due_at > HOLD_SECONDS
 
     def _look_at(self, run: Run) -> float:
         """Interrupt `run` if it has to stop. Returns the seconds until it wants another look."""
         now = _now()
         if not _overdue(run, now):
-            left = _seconds_left(run, now)
-            return min(left, FINE_TICK_SECONDS) if run.thread == self._main else left
+            return _seconds_left(run, now)
         if now < run.again_at:
             return run.again_at - now
         if run.thread == self._main:
@@ -430,12 +422,15 @@ class Watchdog:
             self._interrupt_stray(frame)
             return
         now = _now()
-        if not _overdue(run, now) or now < run.again_at:
-            return
         app = app_frame(frame)
         if app is None:
             return
-        self._note_hold(run)
+        is_in_call = _is_in_one_call(run, frame, now)
+        if not _overdue(run, now) or now < run.again_at:
+            return
+        if is_in_call is None and now < _patient_until(run):
+            return
+        run.is_stubborn = run.is_stubborn or bool(is_in_call)
         run.interrupts += 1
         _note_interrupt(run, app)
         if run.interrupts > PATIENCE:
@@ -491,6 +486,34 @@ def _overdue(run: Run, now: float) -> bool:
         overdue = overdue or each.overrun is not None
         each = each.outer
     return overdue
+
+
+# Where Python looks for signals between two steps of a loop or at a function's start.
+_STEPS: Final = frozenset(
+    opcode
+    for name, opcode in dis.opmap.items()
+    if name.startswith("JUMP_BACKWARD") or name in ("RESUME", "ENTER_EXECUTOR")
+)
+
+
+def _is_in_one_call(run: Run, frame: FrameType | None, now: float) -> bool | None:
+    """Whether `run`, interrupted in `frame`, has been in one and the same call of that frame's
+    for long; None: it may turn out so."""
+    if frame is None or frame.f_code.co_code[frame.f_lasti] in _STEPS:
+        run.call = None
+        return False
+    call = (frame, frame.f_lasti)
+    if run.call != call:
+        run.call = call
+        run.in_call_since = now
+        return None
+    return True if now - run.in_call_since >= SAME_CALL_SECONDS else None
+
+
+def _patient_until(run: Run) -> float:
+    """Until when it may remain open whether an overdue `run` is in one call."""
+    assert run.started is not None, "an overdue run was seen before"
+    return run.started + run.limit_seconds + min(run.limit_seconds, 4 * SAME_CALL_SECONDS)
 
 
 def _seconds_left(run: Run, now: float) -> float:
