@@ -492,7 +492,7 @@ def _overdue(run: Run, now: float) -> bool:
 _STEPS: Final = frozenset(
     opcode
     for name, opcode in dis.opmap.items()
-    if name.startswith("JUMP_BACKWARD") or name in ("RESUME", "ENTER_EXECUTOR")
+    if "JUMP_BACKWARD" in name or name in ("RESUME", "ENTER_EXECUTOR")
 )
 
 
