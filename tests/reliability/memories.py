@@ -8,6 +8,8 @@ from plain_http import HttpClient, LostError
 from served import Served
 
 MEBI: Final = 1 << 20
+LOG_BYTES: Final = 32 * MEBI
+"""What the recent past may take: it grows for a minute, or up to this size."""
 BODY: Final = 20 * MEBI
 CLIENTS: Final = 20
 

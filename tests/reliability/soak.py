@@ -85,7 +85,7 @@ def soak_memory(folder: Path, count: int, seed: int) -> str:
 
     with Served(folder, state_app.APP) as served:
         grown = asyncio.run(run(served))
-    assert grown < 16 * memories.MEBI, f"grown by {grown} bytes"
+    assert grown < memories.LOG_BYTES + 8 * memories.MEBI, f"grown by {grown} bytes"
     return f"{count} requests; grown by {grown / memories.MEBI:.1f} MiB."
 
 
