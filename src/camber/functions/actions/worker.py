@@ -64,6 +64,7 @@ from camber.functions.path import stored
 from camber.functions.registry import AnyFunction
 from camber.functions.trace import text_of
 from camber.functions.variables import reading_from
+from camber.functions.watchdog import lift_memory_ceiling
 from camber.values.wire import pack_value, unpack_value
 
 RESULT_BYTES_MAX: Final = 16 << 20
@@ -401,7 +402,9 @@ def _blame_who_exits(worker: Worker) -> None:
 
 
 def _limit_memory(limit: int) -> None:
-    # Not the address space: what is only mapped, as numpy and threads do, costs nothing.
+    # Not the address space: what is only mapped, as numpy and threads do, costs nothing. So the
+    # server's ceiling, which a child inherits, is not for this process.
+    lift_memory_ceiling()
     with contextlib.suppress(OSError, ValueError):
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (limit + RESERVE_BYTES, hard))
