@@ -82,8 +82,8 @@ class Subscriptions:
                 found.update(dict.fromkeys(self._points.get(point, ())))
         by_id = self._intervals.get(BY_ID)
         if by_id:
+            ids = [point.encode() for point in written.points]
             for subscription, intervals in by_id.get(b"", _EMPTY).items():
-                ids = [point.encode() for point in written.points]
                 if any(interval.holds(id) for interval in intervals for id in ids):
                     found[subscription] = None
         for touched in written.touched:

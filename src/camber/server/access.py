@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 from camber.errors import RequestError
 from camber.functions.identity import ADMIN, NOBODY, Identity, TokenVerifier
 from camber.server.exchange import Exchange
-from camber.values.wire import parse_json
+from camber.values.wire import MalformedJsonError, parse_json
 
 _HEADER_MIN: Final = 7
 
@@ -85,10 +85,8 @@ def _acting_as(encoded: str) -> dict[str, Any]:
     malformed = RequestError(400, "HeaderParseFailure", "Malformed Authorization header.")
     try:
         attributes = parse_json(base64.b64decode(encoded, validate=True))
-    except ValueError:
+    except (ValueError, MalformedJsonError):
         raise malformed from None
-    except Exception as error:
-        raise malformed from error
     if not isinstance(attributes, dict):
         raise malformed
     if "tokenIdentifier" not in attributes:
