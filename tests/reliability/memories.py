@@ -8,8 +8,6 @@ from plain_http import HttpClient, LostError
 from served import Served
 
 MEBI: Final = 1 << 20
-LOG_BYTES: Final = 32 * MEBI
-"""What the recent past may take: it grows for a minute, or up to this size."""
 BODY: Final = 20 * MEBI
 CLIENTS: Final = 20
 
@@ -39,12 +37,19 @@ async def growth(served: Served, requests: int) -> int:
     return served.resident_bytes() - before
 
 
-async def _ask(served: Served, name: str, requests: int) -> None:
+async def fill_commit_log(served: Served) -> None:
+    """Write until the recent past takes all that it may (32 MiB by its own estimate, of 800 bytes
+    for each of these writes): from then on, memory must not grow."""
+    await _ask(served, "fill", 45_000, reads=0)
+
+
+async def _ask(served: Served, name: str, requests: int, *, reads: int = 9) -> None:
+    """Send requests; after each that writes, `reads` that do not."""
+
     async def one(number: int) -> None:
         with contextlib.closing(HttpClient(served.site_port)) as client:
             for turn in range(requests // CLIENTS):
-                # Every tenth request writes.
-                path = "/size" if turn % 10 else "/note"
+                path = "/size" if turn % (reads + 1) else "/note"
                 answer = await client.request("POST", path, f"{name}-{number}-{turn}".encode())
                 assert answer.status == 200, answer
 
