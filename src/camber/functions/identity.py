@@ -18,6 +18,8 @@ class Identity:
     is_admin: bool = False
     # Why the caller's token was refused, where that is not refused at once (HTTP endpoints).
     refusal: RequestError | None = None
+    # When the caller stops being this user, in seconds of wall time; None: never by itself.
+    expires_at: float | None = None
 
     @property
     def key(self) -> str:
