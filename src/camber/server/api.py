@@ -12,8 +12,6 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs, unquote
 
 from camber.errors import (
-    ArgumentValidationError,
-    FunctionNotFoundError,
     InternalError,
     InvalidValueError,
     RequestError,
@@ -24,11 +22,10 @@ from camber.functions.definition import Kind
 from camber.functions.failure import data_on_wire
 from camber.functions.identity import Identity
 from camber.functions.outcome import Outcome
-from camber.functions.path import display
-from camber.functions.runner import AnyFunction, Invocation, Runner, new_request_id
+from camber.functions.runner import Invocation, Runner, new_request_id
 from camber.server.access import Access
+from camber.server.calls import find_function, named_arguments
 from camber.server.exchange import Exchange
-from camber.values.value import describe
 from camber.values.wire import dump_json, from_wire, parse_json, to_clean, unpack_value
 
 BODY_MAX: Final = (16 << 20) + 2000
@@ -197,35 +194,14 @@ class FunctionApi:
         function's own error."""
         value = _decoded(request.args)
         try:
-            function = self._find(request.path, kind, identity)
-            arguments = _arguments(value)
+            function = find_function(self._runner, request.path, kind, identity)
+            arguments = named_arguments(value)
         except UserError as error:
             if error.code == "BadConvexFunctionIdentifier":
                 raise RequestError(400, error.code, str(error)) from None
             return error
         request_id = exchange.header("convex-request-id") or ""
         return Invocation(function, arguments, identity, request_id)
-
-    def _find(self, path: str, kind: Kind | None, identity: Identity) -> AnyFunction:
-        """The function that this caller may call by `path` as a `kind`, None being any.
-
-        Unknown, internal and endpoint read the same, so that nothing is revealed.
-        """
-        function = self._runner.registry.find(path)
-        visible = function is not None and function.kind is not Kind.HTTP
-        if not visible or not (function.public or identity.is_admin):  # type: ignore[union-attr]  # visible: not None
-            if kind is None:
-                raise FunctionNotFoundError(
-                    f"Could not find function for '{path}'. Did you forget to run `camber dev`?"
-                )
-            raise FunctionNotFoundError(f"Could not find public function for '{path}'.")
-        assert function is not None
-        if kind is not None and function.kind is not kind:
-            raise UserError(
-                f"Trying to execute {display(function.path)} as {kind.value}, but it is defined "
-                f"as {function.kind.value}."
-            )
-        return function
 
     # Answers
 
@@ -359,29 +335,6 @@ def _decoded(args: Any) -> Any:
         return from_wire(args)
     except InvalidValueError as error:
         raise _bad_body(f"Invalid arguments: {error}") from None
-
-
-def _arguments(value: Any) -> dict[str, Any]:
-    """The one object of arguments.
-
-    Raises:
-        ArgumentValidationError: not one object.
-    """
-    if isinstance(value, list):
-        if not value:
-            return {}
-        if len(value) > 1:
-            raise ArgumentValidationError(
-                "ArgumentValidationError: Expected to receive a single object as the function's "
-                f"argument. Instead received {len(value)} arguments: {describe(value)}\n"
-            )
-        value = value[0]
-    if not isinstance(value, dict):
-        raise ArgumentValidationError(
-            "ArgumentValidationError: Expected to receive an object as the function's argument. "
-            f"Instead received: {describe(value)}\n"
-        )
-    return value
 
 
 def _timestamp(text: Any) -> int:
