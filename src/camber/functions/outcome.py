@@ -1,6 +1,6 @@
 """What came of an execution: a result or a failure, the log, and what was read to get there."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from camber.database.read_set import ReadSet
@@ -13,7 +13,18 @@ from camber.values.wire import to_wire, unpack_value
 class Outcome:
     """The end of an execution. `text` is the result in the stored format, None after a failure."""
 
-    __slots__ = ("_wire", "error", "failure", "log", "reads", "request_id", "text", "ts")
+    __slots__ = (
+        "_wire",
+        "encodings",
+        "error",
+        "failure",
+        "journal",
+        "log",
+        "reads",
+        "request_id",
+        "text",
+        "ts",
+    )
 
     def __init__(
         self,
@@ -34,8 +45,12 @@ class Outcome:
         self.failure = failure
         # What finds it in the logs, once there is something to find.
         self.request_id = ""
+        # Where the page ends that was read, as a cursor; None if no page was.
+        self.journal: str | None = None
         # The result as clients get it, encoded once for all of them.
         self._wire: bytes | None = None
+        # What a protocol makes of the whole for its messages, by whatever tells its forms apart.
+        self.encodings: dict[Hashable, Sequence[bytes]] | None = None
 
     def value(self) -> Any:
         """The result, as an object of the caller's own.
