@@ -9,7 +9,7 @@ import httpx
 import pytest
 from raw_http import TEXT, echo, say_hello
 
-from camber.errors import InvalidArgumentError, RequestError
+from camber.errors import RequestError
 from camber.server.asgi import AsgiApplication
 from camber.server.exchange import Application, Exchange
 from camber.server.limits import Limits
@@ -278,15 +278,6 @@ def test_an_expected_continue_is_asked_for_by_reading() -> None:
     server = Server(b"abc", headers=headers)
     assert check(server, refuse).received == 0
     assert check(Server(b"abc", headers=headers), echo).body == b"abc"
-
-
-def test_a_socket_cannot_be_taken_over() -> None:
-    def application(exchange: Exchange) -> None:
-        with pytest.raises(InvalidArgumentError, match="keeps its sockets"):
-            exchange.take_over()
-        exchange.respond(200, TEXT, b"")
-
-    assert check(Server(), application).status == 200
 
 
 def events(*types: str) -> tuple[list[Message], Callable[[], Awaitable[Message]]]:

@@ -762,51 +762,6 @@ def test_a_working_application_has_no_deadline(run: Run) -> None:
     run(main())
 
 
-# ---- leaving HTTP ----
-
-
-def test_a_connection_can_be_taken_over_with_what_followed_the_head(run: Run) -> None:
-    class Upper(asyncio.Protocol):
-        def __init__(self, transport: asyncio.Transport) -> None:
-            self.transport = transport
-
-        def data_received(self, data: bytes) -> None:
-            self.transport.write(data.upper())
-
-    def application(exchange: Exchange) -> None:
-        transport, leftover = exchange.take_over()
-        protocol = Upper(transport)
-        transport.set_protocol(protocol)
-        transport.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
-        protocol.data_received(leftover)
-
-    async def main() -> None:
-        async with serving(application) as listener, connected(listener) as client:
-            client.send(get("/", "Upgrade: websocket", "Connection: keep-alive, Upgrade") + b"abc")
-            await client.until(b"\r\n\r\n")
-            assert await client.exactly(3) == b"ABC"
-            client.send(b"def")
-            assert await client.exactly(3) == b"DEF"
-            assert listener.statistics().connections_open == 0
-
-    run(main())
-
-
-def test_only_a_request_for_an_upgrade_can_be_taken_over(run: Run) -> None:
-    def application(exchange: Exchange) -> None:
-        with pytest.raises(InvalidArgumentError, match="another protocol"):
-            exchange.take_over()
-        exchange.respond(200, TEXT, b"")
-
-    async def main() -> None:
-        async with serving(application) as listener, connected(listener) as client:
-            client.send(get() + get("/", "upgrade: websocket"))
-            for _ in range(2):
-                assert (await client.answer()).status == 200
-
-    run(main())
-
-
 # ---- the port itself ----
 
 

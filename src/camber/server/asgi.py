@@ -10,12 +10,13 @@ from typing import Any, Final, TypeAlias, cast
 from urllib.parse import quote
 
 from camber.errors import InvalidArgumentError, RequestError
-from camber.server import answer
+from camber.server import answer, websocket_handshake
 from camber.server.exchange import Application, Exchange, HeaderList
 from camber.server.failure import log_failure, settle
 from camber.server.limits import Limits
 from camber.server.request_body import RequestBody
 from camber.server.request_head import Fields, check_method, judge_headers
+from camber.server.websocket import Receiver, WebSocketLimits
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -394,8 +395,14 @@ class AsgiExchange(Exchange):
         self._is_answered = self._is_done = True
         self._whole = None
 
-    def take_over(self) -> tuple[asyncio.Transport, bytes]:
-        raise InvalidArgumentError("An ASGI server keeps its sockets.")
+    def open_websocket(
+        self, receiver: Receiver, limits: WebSocketLimits | None = None
+    ) -> Awaitable[None] | None:
+        if self._is_answered:
+            raise InvalidArgumentError("The request was answered already.")
+        websocket_handshake.accept(self)
+        # Somebody did ask for a WebSocket, and the server took it for a plain request.
+        raise RequestError(501, "NotImplemented", "The ASGI server does not speak WebSocket.")
 
     def _open_answer(self, status: int, headers: HeaderList) -> None:
         if self._is_answered:

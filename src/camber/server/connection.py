@@ -12,7 +12,7 @@ from collections.abc import Awaitable
 from typing import Final, Protocol, cast
 
 from camber.errors import RequestError
-from camber.server import answer
+from camber.server import answer, socket_websocket
 from camber.server.chunked import ChunkedDecoder
 from camber.server.exchange import Application
 from camber.server.failure import log_failure, settle
@@ -26,6 +26,8 @@ from camber.server.request_head import (
     refuse_early,
 )
 from camber.server.socket_exchange import SocketExchange
+from camber.server.socket_websocket import SocketWebSocket
+from camber.server.websocket import Receiver, WebSocketLimits
 
 # What the next byte of input belongs to.
 HEAD: Final = 0
@@ -42,7 +44,7 @@ _WRITE_LOW_WATER: Final = 16 * 1024
 _LINE_EXTRA_BYTES: Final = 48
 
 
-class Port(Protocol):
+class Port(socket_websocket.Port, Protocol):
     """What a connection needs of its listener."""
 
     application: Application
@@ -61,7 +63,6 @@ class Port(Protocol):
     small_head_bytes: int
     requests: int
     refused: int
-    timeouts: int
 
     def opened(self, connection: "Connection") -> bool:
         """Remember it. False: there are too many."""
@@ -640,14 +641,17 @@ class Connection(asyncio.Protocol):
         elif self._state == HEAD or self._state == HELD:
             self._rest()
 
-    def release(self) -> tuple[asyncio.Transport, bytes]:
-        transport, leftover = self.transport, self._held
+    def become_websocket(self, answer: bytes, receiver: Receiver, limits: WebSocketLimits) -> None:
+        transport, rest = self.transport, self._held
         assert transport is not None
         self._resume_reading()
+        websocket = SocketWebSocket(self.port, transport, receiver, limits)
+        # In this order, so that the listener always counts one of them.
+        self.port.socket_opened(websocket)
         self._forget()
         self._held = b""
         self._current = self._task = self.transport = None
-        return transport, leftover
+        websocket.begin(answer, rest, is_full=self.is_write_paused)
 
 
 def _target_too_long(limits: Limits) -> RequestError:

@@ -21,6 +21,8 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeAlias
 
+from camber.server.websocket import Receiver, WebSocketLimits
+
 HeaderList: TypeAlias = Sequence[tuple[str, str]]
 """Names and values in order. Duplicates are kept."""
 
@@ -205,15 +207,19 @@ class Exchange(ABC):
     # ---- leaving HTTP ----
 
     @abstractmethod
-    def take_over(self) -> tuple[asyncio.Transport, bytes]:
-        """Leave HTTP: the transport's socket, and the bytes that followed the request's head.
+    def open_websocket(
+        self, receiver: Receiver, limits: WebSocketLimits | None = None
+    ) -> Awaitable[None] | None:
+        """Leave HTTP: answer the handshake, after which `receiver` is told all there is to tell.
 
-        For WebSockets. The listener forgets the connection: no deadlines, no limits, no closing.
-        The caller sets its own protocol on the transport before it returns to the event loop.
+        Returns what an application returns: None, or an awaitable that runs to the WebSocket's
+        end (ASGI).
 
         Raises:
-            InvalidArgumentError: the request did not ask for an upgrade, was answered already, or
-                the transport has no socket to give (ASGI).
+            RequestError: 400, the request is not a sound handshake; 501, the ASGI server cannot
+                do it.
+            InvalidArgumentError: the request was answered already.
+            ConnectionResetError: the client is gone.
         """
 
 

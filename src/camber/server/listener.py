@@ -16,20 +16,27 @@ from camber.server.connection import Connection
 from camber.server.exchange import Application
 from camber.server.failure import log_failure
 from camber.server.limits import Limits
+from camber.server.pulse import Pulse
 from camber.server.request_head import REMEMBERED_BYTES
+from camber.server.socket_websocket import SocketWebSocket
+from camber.server.websocket import WebSocketLimits
 
 __all__ = ["Limits", "Listener", "ListenerStatistics", "listen"]
 
 _BACKLOG: Final = 2048
+# The code that WebSockets are closed with.
+_GOING_AWAY: Final = 1001
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerStatistics:
-    """What a listener can say of itself. Counts since it opened, but for what is open now."""
+    """What a listener can say of itself. Counts since it opened, but for what is open now;
+    WebSockets are counted among the connections, too."""
 
     name: str
     port: int
     connections_open: int
+    websockets_open: int
     connections_accepted: int
     requests: int
     refused: int
@@ -82,8 +89,10 @@ class Listener:
         self._server: asyncio.Server | None = None
         self._sweep_timer: asyncio.TimerHandle | None = None
         self._connections: set[Connection] = set()
+        self._websockets: set[SocketWebSocket] = set()
+        self._pulses: dict[WebSocketLimits, Pulse] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        # Set whenever the last connection or task is gone.
+        # Set whenever the last connection, WebSocket or task is gone.
         self._is_quiet = asyncio.Event()
         self._is_quiet.set()
 
@@ -107,16 +116,20 @@ class Listener:
             self._server = None
 
     async def close(self, *, grace_seconds: float = 5.0) -> None:
-        """Stop accepting, let requests under way finish, and cut what is left after
-        `grace_seconds`. Safe to call twice."""
+        """Stop accepting, let requests under way finish, close WebSockets with 1001, and cut
+        what is left after `grace_seconds`. Safe to call twice."""
         self.stop_accepting()
         for connection in list(self._connections):
             connection.close_soon()
+        for websocket in list(self._websockets):
+            websocket.close(_GOING_AWAY)
         await self._wait_quiet(grace_seconds)
         for task in list(self._tasks):
             task.cancel()
         for connection in list(self._connections):
             connection.cut()
+        for websocket in list(self._websockets):
+            websocket.cut()
         await self._wait_quiet(1.0)
         self._stop_sweeping()
 
@@ -124,7 +137,8 @@ class Listener:
         return ListenerStatistics(
             name=self.name,
             port=self.number,
-            connections_open=len(self._connections),
+            connections_open=len(self._connections) + len(self._websockets),
+            websockets_open=len(self._websockets),
             connections_accepted=self._accepted,
             requests=self.requests,
             refused=self.refused,
@@ -138,11 +152,24 @@ class Listener:
         self._accepted += 1
         self._connections.add(connection)
         self._is_quiet.clear()
-        return len(self._connections) <= self.limits.connections
+        return len(self._connections) + len(self._websockets) <= self.limits.connections
 
     def closed(self, connection: Connection) -> None:
         self._connections.discard(connection)
         self._note_quiet()
+
+    def socket_opened(self, socket: SocketWebSocket) -> None:
+        self._websockets.add(socket)
+
+    def socket_closed(self, socket: SocketWebSocket) -> None:
+        self._websockets.discard(socket)
+        self._note_quiet()
+
+    def pulse(self, limits: WebSocketLimits) -> Pulse:
+        pulse = self._pulses.get(limits)
+        if pulse is None:
+            pulse = self._pulses[limits] = Pulse(limits)
+        return pulse
 
     def own(self, task: asyncio.Task[None]) -> None:
         self._tasks.add(task)
@@ -154,7 +181,7 @@ class Listener:
         self._note_quiet()
 
     def _note_quiet(self) -> None:
-        if not self._connections and not self._tasks:
+        if not self._connections and not self._websockets and not self._tasks:
             self._is_quiet.set()
 
     async def _wait_quiet(self, seconds: float) -> None:

@@ -4,14 +4,15 @@ It decides what is written; the connection that carries it decides when, and whe
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Final, Protocol
 
 from camber.errors import InvalidArgumentError, RequestError
-from camber.server import answer
+from camber.server import answer, websocket_handshake
 from camber.server.exchange import Exchange, HeaderList
 from camber.server.request_body import RequestBody
 from camber.server.request_head import Fields, StartLine
+from camber.server.websocket import Receiver, WebSocketLimits
 
 # How far the answer is.
 OPEN: Final = 0
@@ -67,8 +68,8 @@ class Carrier(Protocol):
 
     def cut(self) -> None: ...
 
-    def release(self) -> tuple[asyncio.Transport, bytes]:
-        """Give up the socket."""
+    def become_websocket(self, answer: bytes, receiver: Receiver, limits: WebSocketLimits) -> None:
+        """Give `answer`, and give up the socket."""
 
 
 class SocketExchange(Exchange):
@@ -310,13 +311,17 @@ class SocketExchange(Exchange):
         if not self.is_gone:
             self._carrier.cut()
 
-    def take_over(self) -> tuple[asyncio.Transport, bytes]:
-        if self._stage != OPEN or self.is_gone:
-            raise InvalidArgumentError("The request was answered already, or its client is gone.")
-        if self.has_body or not self._fields.upgrades:
-            raise InvalidArgumentError("The request did not ask for another protocol.")
+    def open_websocket(
+        self, receiver: Receiver, limits: WebSocketLimits | None = None
+    ) -> Awaitable[None] | None:
+        if self._stage != OPEN:
+            raise _answered_already()
+        switching = websocket_handshake.accept(self)
         self._stage = DONE
-        return self._carrier.release()
+        if self.is_gone:
+            raise ConnectionResetError("The client went away.")
+        self._carrier.become_websocket(switching, receiver, limits or WebSocketLimits())
+        return None
 
     def _stays(self) -> bool:
         """Whether the connection can be used again after this answer."""

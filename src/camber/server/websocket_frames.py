@@ -1,0 +1,220 @@
+"""WebSocket frames (RFC 6455, 5): what arrived, taken apart and judged, and what goes out, encoded.
+
+`FrameReader` keeps every rule of the RFC, but needs some microseconds for each frame. `whole_text`
+is the short way for what clients send nearly always, one small message in one read; it must take
+nothing that a `FrameReader` refuses.
+"""
+
+import logging
+import struct
+from enum import IntEnum
+from typing import Final, NamedTuple, cast
+
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.protocol import Protocol, Side
+from websockets.streams import StreamReader
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # Not compiled for this machine.
+    from websockets.utils import apply_mask
+
+REASON_BYTES_MAX: Final = 123
+"""The longest reason that fits into a close frame."""
+
+NO_CODE: Final = int(CloseCode.NO_STATUS_RCVD)
+"""Stands for a close frame without a code."""
+
+NO_FRAME: Final = int(CloseCode.ABNORMAL_CLOSURE)
+"""Stands for an end without a close frame."""
+
+PING: Final = b"\x89\x00"
+"""A ping with nothing in it, as it goes out."""
+
+EMPTY_PONG: Final = b"\x8a\x80"
+"""The usual answer to it, up to its mask."""
+
+_MASK_BYTES: Final = 4
+_CONTROL_BYTES_MAX: Final = 125
+
+# What hostile peers send is nothing to log, and there is a lot of it.
+_SILENT: Final = logging.Logger("camber.server.frames", logging.CRITICAL + 1)
+
+
+class Kind(IntEnum):
+    """What has arrived."""
+
+    TEXT = 1
+    CLOSE = 8
+    PING = 9
+    PONG = 10
+    # The peer broke a rule; the code is the one to close with.
+    BROKEN = 16
+
+
+class Incoming(NamedTuple):
+    """One thing that has arrived: a whole message, a control frame, or a broken rule."""
+
+    kind: Kind
+    payload: bytes = b""
+    code: int = 0
+    reason: str = ""
+
+
+def whole_text(data: bytes) -> bytes | None:
+    """The text, when `data` is one whole message in one frame of at most 64 kB; else None.
+
+    Only for bytes that begin where a frame begins, outside a fragmented message.
+    """
+    size = len(data)
+    if size < 6 or data[0] != 0x81:
+        return None
+    length, start = data[1] - 0x80, 2
+    if length == 126 and size > 8:
+        length, start = data[2] << 8 | data[3], 4
+        if length < 126:
+            return None
+    elif length < 0 or length > 125:
+        return None
+    begin = start + _MASK_BYTES
+    if begin + length != size:
+        return None
+    text = apply_mask(data[begin:], data[start:begin])
+    return text if is_utf8(text) else None
+
+
+def is_utf8(text: bytes) -> bool:
+    """Whether `text` is UTF-8 as the RFC wants it: no surrogates, nothing overlong."""
+    if text.isascii():
+        return True
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+class FrameReader:
+    """Bytes of one peer in, what they say out. Pure: it keeps what is incomplete, and waits for
+    nothing.
+
+    After CLOSE or BROKEN nothing more comes.
+    """
+
+    __slots__ = ("_is_over", "_message", "_message_bytes", "_protocol")
+
+    def __init__(self, message_bytes: int) -> None:
+        # The longest message, all fragments together.
+        self._message_bytes = message_bytes
+        # There is one only while a frame or a message is incomplete: most sockets are idle.
+        self._protocol: Protocol | None = None
+        # The fragments so far; None outside a fragmented message.
+        self._message: bytearray | None = None
+        self._is_over = False
+
+    @property
+    def is_between(self) -> bool:
+        """Whether the next byte begins a frame, and a message."""
+        return self._protocol is None and not self._is_over
+
+    def feed(self, data: bytes) -> list[Incoming]:
+        """Take `data`, and say what it completes."""
+        if self._is_over:
+            return []
+        protocol = self._protocol or self._begin()
+        protocol.receive_data(data)
+        protocol.data_to_send()  # The socket answers for itself.
+        found: list[Incoming] = []
+        for frame in protocol.events_received():
+            incoming = self._take(cast(Frame, frame))
+            if incoming is not None:
+                found.append(incoming)
+                if incoming.kind is Kind.BROKEN:
+                    return self._end(found)
+        if protocol.close_rcvd is not None:
+            found.append(Incoming(Kind.CLOSE, code=protocol.close_rcvd.code))
+            return self._end(found)
+        if protocol.close_sent is not None:
+            sent = protocol.close_sent
+            found.append(Incoming(Kind.BROKEN, code=sent.code, reason=sent.reason))
+            return self._end(found)
+        if self._message is None and _is_at_frame(protocol):
+            self._protocol = None
+        return found
+
+    def _begin(self) -> Protocol:
+        # A control frame may come between the fragments of a message of full length, and would be
+        # counted to it: so there is room for one, and messages are measured in `_add`.
+        room = self._message_bytes + _CONTROL_BYTES_MAX
+        self._protocol = Protocol(Side.SERVER, max_size=room, logger=_SILENT)
+        return self._protocol
+
+    def _end(self, found: list[Incoming]) -> list[Incoming]:
+        self._is_over = True
+        self._protocol = self._message = None
+        return found
+
+    def _take(self, frame: Frame) -> Incoming | None:
+        match frame.opcode:
+            case Opcode.PING:
+                return Incoming(Kind.PING, bytes(frame.data))
+            case Opcode.PONG:
+                return Incoming(Kind.PONG, bytes(frame.data))
+            case Opcode.BINARY:
+                return _broken(CloseCode.UNSUPPORTED_DATA, "binary messages are not understood")
+            case Opcode.TEXT | Opcode.CONT:
+                return self._add(cast(bytes, frame.data), frame.fin)
+            case _:
+                return None  # A close frame, which the protocol keeps.
+
+    def _add(self, piece: bytes, is_last: bool) -> Incoming | None:
+        """Add a fragment to the message under way, or begin one."""
+        before = self._message
+        if len(piece) + (len(before) if before is not None else 0) > self._message_bytes:
+            most = self._message_bytes
+            return _broken(CloseCode.MESSAGE_TOO_BIG, f"longer than {most} bytes")
+        if not is_last:
+            if before is None:
+                self._message = bytearray(piece)
+            else:
+                before += piece
+            return None
+        text = bytes(piece) if before is None else bytes(before) + piece
+        self._message = None
+        if not is_utf8(text):
+            return _broken(CloseCode.INVALID_DATA, "not UTF-8")
+        return Incoming(Kind.TEXT, text)
+
+
+def encode_head(size: int) -> bytes:
+    """What goes before the `size` bytes of an outgoing text message, sent as one frame."""
+    if size < 126:
+        return bytes((0x81, size))
+    if size < 65536:
+        return struct.pack("!BBH", 0x81, 126, size)
+    return struct.pack("!BBQ", 0x81, 127, size)
+
+
+def encode_pong(payload: bytes) -> bytes:
+    return bytes((0x8A, len(payload))) + payload
+
+
+def encode_close(code: int | None, reason: str = "") -> bytes:
+    """A close frame. `reason` is cut to REASON_BYTES_MAX, at a character's end."""
+    if code is None:
+        return b"\x88\x00"
+    text = reason.encode()[:REASON_BYTES_MAX].decode(errors="ignore").encode()
+    return struct.pack("!BBH", 0x88, 2 + len(text), code) + text
+
+
+def _broken(code: CloseCode, reason: str) -> Incoming:
+    return Incoming(Kind.BROKEN, code=int(code), reason=reason)
+
+
+def _is_at_frame(protocol: Protocol) -> bool:
+    """Whether the next byte begins a frame."""
+    # The parser waits in `at_eof` before each frame, and in `read_exact` within one. Were this to
+    # change, the answer would be no, which costs time but is right.
+    waiting_in = getattr(protocol.parser, "gi_yieldfrom", None)
+    where = getattr(waiting_in, "gi_code", None)
+    return not protocol.reader.buffer and where is StreamReader.at_eof.__code__
