@@ -12,6 +12,7 @@ from camber.version import VERSION
 if TYPE_CHECKING:
     from camber.errors import ConvexError
     from camber.functions.actions.context import ActionCtx, SyncActionCtx
+    from camber.functions.auth_config import AuthConfig, CustomJwtProvider, OidcProvider
     from camber.functions.context import HttpEndpointCtx, MutationCtx, QueryCtx
     from camber.functions.definition import (
         action,
@@ -46,6 +47,7 @@ __version__ = VERSION
 _HOMES = {
     "camber.errors": ("ConvexError",),
     "camber.functions.actions.context": ("ActionCtx", "SyncActionCtx"),
+    "camber.functions.auth_config": ("AuthConfig", "CustomJwtProvider", "OidcProvider"),
     "camber.functions.context": ("HttpEndpointCtx", "MutationCtx", "QueryCtx"),
     "camber.functions.definition": (
         *("action", "http_endpoint", "internal_action", "internal_mutation"),
@@ -83,8 +85,10 @@ __all__ = [
     "UNDEFINED",
     "URL",
     "ActionCtx",
+    "AuthConfig",
     "Blob",
     "ConvexError",
+    "CustomJwtProvider",
     "Document",
     "File",
     "FormData",
@@ -94,6 +98,7 @@ __all__ = [
     "Id",
     "Int64",
     "MutationCtx",
+    "OidcProvider",
     "QueryCtx",
     "Request",
     "Response",

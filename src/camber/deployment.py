@@ -17,7 +17,6 @@ from camber.functions.actions.pool import ActionPool
 from camber.functions.events import Events
 from camber.functions.files import FileStore
 from camber.functions.host import Actions, RunnerHost
-from camber.functions.identity import NoProviders
 from camber.functions.loader import App, load_app
 from camber.functions.runner import Runner
 from camber.functions.variables import reading_from
@@ -27,7 +26,10 @@ from camber.server.api import FunctionApi
 from camber.server.app import Server
 from camber.server.endpoints import Endpoints
 from camber.server.files import Files
+from camber.server.sync.room import SyncRoom
 from camber.server.variables import Variables
+from camber.services.auth.verifier import JwtVerifier
+from camber.services.auth.web import Web
 from camber.services.files import keep_collecting
 from camber.storage.blobs import DirectoryBlobs
 from camber.storage.sqlite import open_sqlite
@@ -51,7 +53,8 @@ class Settings:
         state: the state folder, made if it is missing.
         api_origin: what clients reach the API at; set once the port is known.
         site_origin: what callers reach the HTTP endpoints at.
-        production: keep errors and log lines from clients.
+        production: keep errors and log lines from clients, and fetch the keys of auth providers
+            from the public internet only.
         variables: environment variables that are set if they never were.
     """
 
@@ -95,13 +98,16 @@ class Deployment:
         )
         self.runner.actions = Actions(self.runner, self._actions)
         redact = settings.production
-        access = Access(instance.name, instance.admin_key, NoProviders())
+        self._verifier = JwtVerifier(Web(development=not redact), clock, redact=redact)
+        access = Access(instance.name, instance.admin_key, self._verifier)
+        self._sync = SyncRoom(self.runner, access, clock, redact=redact)
         self.application = Server(
             instance.name,
             VERSION,
             Endpoints(self.runner, access, self.events, redact=redact),
             (
                 FunctionApi(self.runner, access, redact=redact),
+                self._sync,
                 Files(self.files, self.links, clock),
                 Variables(database, access),
             ),
@@ -161,6 +167,7 @@ class Deployment:
             raise
         before, self.app = self.app, app
         self.runner.use(app.registry)
+        self._verifier.use(app.auth_config)
         self._actions.reload(self.settings.functions, app.sources)
         if before is not None:
             before.unload()
@@ -200,7 +207,9 @@ class Deployment:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._collector
             self._collector = None
+        await self._sync.close()
         await self._actions.close()
+        await self._verifier.close()
         self.runner.close()
         await self.database.close()
         await self._blobs.close()

@@ -288,7 +288,7 @@ def test_an_administrator_may_act_as_a_user(backend: Backend) -> None:
     assert envelope["value"] == {**ada, "tokenIdentifier": "https://issuer.example|ada"}
     token = {"tokenIdentifier": "x|y"}
     _, envelope = call(backend, "query", "m:who", admin(backend, acting(token)))
-    assert envelope["value"] == token
+    assert envelope["value"] == {**token, "issuer": "x", "subject": "y"}
 
 
 def test_results_of_one_user_are_not_anothers(backend: Backend) -> None:
@@ -387,4 +387,8 @@ def test_to_an_endpoint_an_administrator_is_nobody_or_whom_they_act_as(backend: 
     header = admin(backend, acting({"tokenIdentifier": "x|y"}))
     for path in ("/who", "/nested"):
         answer = ask(backend.site, "GET", path, headers=header)
-        assert json.loads(answer.body) == {"tokenIdentifier": "x|y"}
+        assert json.loads(answer.body) == {
+            "tokenIdentifier": "x|y",
+            "issuer": "x",
+            "subject": "y",
+        }

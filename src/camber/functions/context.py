@@ -10,7 +10,7 @@ from camber.functions.call import Call, arguments_of
 from camber.functions.database import DatabaseReader, DatabaseWriter
 from camber.functions.definition import Function, Kind
 from camber.functions.files import EndpointStorage, FileStore, StorageReader, StorageWriter
-from camber.functions.identity import Identity
+from camber.functions.identity import NOBODY, Identity
 from camber.functions.reference import Reference
 
 P = ParamSpec("P")
@@ -144,15 +144,14 @@ class EndpointAuth:
         """
         if self._identity.refusal is not None:
             raise self._identity.refusal
-        attributes = self._identity.attributes
-        return None if attributes is None else dict(attributes)
+        return self._identity.shown()
 
 
 class HttpEndpointCtx:
     """What an HTTP endpoint may do: run functions, each in a transaction of its own, and keep
     files. Nothing of it is retried."""
 
-    __slots__ = ("_identity", "_outside")
+    __slots__ = ("_caller", "_identity", "_outside")
 
     if not TYPE_CHECKING:
         db = Absent("ctx.db", "an HTTP endpoint", NO_TRANSACTION)
@@ -160,6 +159,8 @@ class HttpEndpointCtx:
     def __init__(self, outside: Outside, identity: Identity) -> None:
         self._outside = outside
         self._identity = identity
+        # To the functions that it runs, whoever was refused is nobody.
+        self._caller = identity if identity.refusal is None else NOBODY
 
     @property
     def auth(self) -> EndpointAuth:
@@ -180,7 +181,7 @@ class HttpEndpointCtx:
     async def run_query(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Run a query, public or internal, on the newest snapshot."""
         return await self._outside.run_in_own(
-            function, arguments_of("run_query", args, kwargs), Kind.QUERY, self._identity
+            function, arguments_of("run_query", args, kwargs), Kind.QUERY, self._caller
         )
 
     @overload
@@ -194,7 +195,7 @@ class HttpEndpointCtx:
     async def run_mutation(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Run a mutation, public or internal; returns once what it wrote is durable."""
         return await self._outside.run_in_own(
-            function, arguments_of("run_mutation", args, kwargs), Kind.MUTATION, self._identity
+            function, arguments_of("run_mutation", args, kwargs), Kind.MUTATION, self._caller
         )
 
     @overload
@@ -206,5 +207,5 @@ class HttpEndpointCtx:
     async def run_action(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Run an action, public or internal, in its own process."""
         return await self._outside.run_in_own(
-            function, arguments_of("run_action", args, kwargs), Kind.ACTION, self._identity
+            function, arguments_of("run_action", args, kwargs), Kind.ACTION, self._caller
         )

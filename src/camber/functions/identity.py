@@ -1,7 +1,8 @@
 """Who is calling: a verified user, an administrator, or nobody in particular."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from camber.errors import RequestError
@@ -20,11 +21,32 @@ class Identity:
     refusal: RequestError | None = None
     # When the caller stops being this user, in seconds of wall time; None: never by itself.
     expires_at: float | None = None
+    # What tells callers apart in a cache: all that app code can learn of them, as one text. Two
+    # tokens of one user may say different things. Empty for nobody.
+    key: str = field(init=False, compare=False, repr=False, default="")
 
-    @property
-    def key(self) -> str:
-        """What tells users apart in a cache; empty for nobody."""
-        return "" if self.attributes is None else str(self.attributes["tokenIdentifier"])
+    def __post_init__(self) -> None:
+        if self.refusal is not None:
+            told = {"refusal": [self.refusal.status, self.refusal.code, str(self.refusal)]}
+            object.__setattr__(self, "key", _canonical(told))
+        elif self.attributes is not None:
+            object.__setattr__(self, "key", _canonical(self.attributes))
+
+    def shown(self) -> dict[str, Any] | None:
+        """The attributes for app code, which may change what it is given."""
+        shown: dict[str, Any] | None = _copied(self.attributes)
+        return shown
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _copied(inner) for name, inner in value.items()}
+    return [_copied(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _canonical(attributes: Mapping[str, Any]) -> str:
+    """A text that is the same for the same attributes, in whatever order they come."""
+    return json.dumps(_copied(attributes), sort_keys=True, separators=(",", ":"), default=repr)
 
 
 NOBODY = Identity()
@@ -40,15 +62,3 @@ class TokenVerifier(Protocol):
         Raises:
             RequestError: the token is not accepted; the message says why.
         """
-
-
-class NoProviders:
-    """The verifier of a deployment without auth providers: no token is accepted."""
-
-    async def verify(self, token: str, /) -> Identity:
-        raise RequestError(
-            401,
-            "NoAuthProvider",
-            "No auth provider found matching the given token (no providers configured). "
-            "Check convex/auth_config.py.",
-        )

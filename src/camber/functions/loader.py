@@ -18,7 +18,8 @@ from pathlib import Path, PurePosixPath
 from types import CodeType, MappingProxyType, ModuleType
 from typing import Any, Final, TypeAlias, TypeVar
 
-from camber.errors import LoadError
+from camber.errors import ConfigError, LoadError
+from camber.functions.auth_config import NO_AUTH, AuthConfig, read_auth_config
 from camber.functions.definition import Function, Kind
 from camber.functions.determinism import app_builtins
 from camber.functions.path import module_problem
@@ -46,6 +47,8 @@ class App:
     sources: Mapping[str, bytes]
     # What the modules of this version are called in `sys.modules`.
     package: str
+    # Whose tokens it believes.
+    auth_config: AuthConfig = NO_AUTH
 
     @property
     def files(self) -> frozenset[Path]:
@@ -98,10 +101,11 @@ def load_app(
         modules = finder.finished
         functions = register(modules, str(root))
         registry = Registry(functions, _router(modules, root), _schema(modules, root))
+        auth_config = _auth_config(modules, root)
     except BaseException:
         _forget(package)
         raise
-    return App(root, registry, MappingProxyType(dict(sources)), package)
+    return App(root, registry, MappingProxyType(dict(sources)), package, auth_config)
 
 
 def _forget(package: str) -> None:
@@ -305,6 +309,19 @@ def _schema(modules: list[Module], root: Path) -> SchemaDefinition | None:
     return _special(modules, root, "schema", SchemaDefinition, "Schema", "Schema(…)")
 
 
+def _auth_config(modules: list[Module], root: Path) -> AuthConfig:
+    found = _special(
+        modules, root, "auth_config", object, "AuthConfig", "AuthConfig(providers=[…])"
+    )
+    if found is None:
+        return NO_AUTH
+    try:
+        return read_auth_config(found)
+    except ConfigError as error:
+        file = f"{root.name}/auth_config.py"
+        raise LoadError(f"`auth_config` of `{file}`: {error}", file=file) from None
+
+
 def _special(
     modules: list[Module], root: Path, path: str, kind: type[T], noun: str, maker: str
 ) -> T | None:
@@ -319,4 +336,7 @@ def _special(
             if not isinstance(found, kind):
                 raise LoadError(f"`{name}` of `{file}` is not a {noun}.", file=file)
             return found
-    raise LoadError(f"`{file}` must define `{path}`, a {noun}: `{path} = {maker}`.", file=file)
+    article = "an" if noun[0] in "AEIO" else "a"
+    raise LoadError(
+        f"`{file}` must define `{path}`, {article} {noun}: `{path} = {maker}`.", file=file
+    )

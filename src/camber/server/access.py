@@ -7,12 +7,14 @@ administrator who acts as the user that the JSON in the base64 describes.
 import base64
 import hashlib
 import hmac
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from camber.errors import RequestError
+from camber.errors import InvalidValueError, RequestError
 from camber.functions.identity import ADMIN, NOBODY, Identity, TokenVerifier
 from camber.server.exchange import Exchange
+from camber.values.value import survey
 from camber.values.wire import MalformedJsonError, parse_json
 
 _HEADER_MIN: Final = 7
@@ -64,6 +66,33 @@ class Access:
         key = dict(parse_qsl(exchange.query)).get("adminKey", "")
         return self._admin(key)
 
+    async def authenticate(
+        self, token_type: str, value: str | None, impersonating: Mapping[str, Any] | None = None
+    ) -> Identity:
+        """Who a client of the sync protocol says it is, verified.
+
+        Args:
+            token_type: "User", "Admin" or "None".
+            value: the token, or the admin key; looked at unless the type is "None".
+            impersonating: the attributes of the user whom an administrator acts as.
+
+        Raises:
+            RequestError: it is not accepted; the message says why.
+        """
+        match token_type:
+            case "None":
+                return NOBODY
+            case "User":
+                return await self._verifier.verify(value or "")
+            case "Admin":
+                identity = self._admin(value or "")
+                if impersonating is None:
+                    return identity
+                return Identity(_attributes(impersonating), is_admin=True)
+        raise RequestError(
+            400, "BadTokenType", f"The token type must be User, Admin or None, not {token_type}."
+        )
+
     def _admin(self, credentials: str) -> Identity:
         # The name may have a type before it, such as `dev:`: only what follows the bar is split.
         name, bar, rest = credentials.partition("|")
@@ -82,16 +111,34 @@ def _hash(secret: str) -> bytes:
 
 
 def _acting_as(encoded: str) -> dict[str, Any]:
-    malformed = RequestError(400, "HeaderParseFailure", "Malformed Authorization header.")
     try:
-        attributes = parse_json(base64.b64decode(encoded, validate=True))
+        return _attributes(parse_json(base64.b64decode(encoded, validate=True)))
     except (ValueError, MalformedJsonError):
-        raise malformed from None
-    if not isinstance(attributes, dict):
-        raise malformed
-    if "tokenIdentifier" not in attributes:
-        issuer, subject = attributes.get("issuer"), attributes.get("subject")
-        if not isinstance(issuer, str) or not isinstance(subject, str):
-            raise malformed
-        attributes["tokenIdentifier"] = f"{issuer}|{subject}"
+        raise _malformed() from None
+
+
+def _attributes(given: Any) -> dict[str, Any]:
+    """The attributes of a user to act as: as they are given, and who it is in both ways."""
+    if not isinstance(given, Mapping):
+        raise _malformed()
+    attributes = dict(given)
+    if "tokenIdentifier" in attributes:
+        token = attributes["tokenIdentifier"]
+        issuer, bar, subject = token.partition("|") if isinstance(token, str) else ("", "", "")
+        if not bar:
+            raise _malformed()
+        attributes.setdefault("issuer", issuer)
+        attributes.setdefault("subject", subject)
+    who = attributes.get("issuer"), attributes.get("subject")
+    if not all(isinstance(part, str) for part in who):
+        raise _malformed()
+    attributes.setdefault("tokenIdentifier", "{}|{}".format(*who))
+    try:
+        survey(attributes)
+    except InvalidValueError:
+        raise _malformed() from None
     return attributes
+
+
+def _malformed() -> RequestError:
+    return RequestError(400, "HeaderParseFailure", "Malformed Authorization header.")
