@@ -15,6 +15,7 @@ import hmac
 from dataclasses import dataclass
 from typing import Any, Final
 
+from camber.database.catalog import BY_ID_NAME
 from camber.database.plan import Order, Plan, interval_of
 from camber.database.read_set import Interval
 from camber.database.scan import Row, Scan, open_index
@@ -112,10 +113,18 @@ def fingerprint(plan: Plan, key_fields: tuple[str, ...]) -> bytes:
 
 
 async def read_page(
-    tx: Transaction, plan: Plan, request: PageRequest, cursors: Cursors
+    tx: Transaction,
+    plan: Plan,
+    request: PageRequest,
+    cursors: Cursors,
+    journal: str | None = None,
 ) -> dict[str, Any]:
     """One page, in the shape that clients know: `page`, `isDone`, `continueCursor`,
     `splitCursor`, `pageStatus`.
+
+    It ends at the end cursor that is asked for; else where it ended when it was last read, which
+    is what `journal` says: the `continueCursor` of then; else after as many items as are asked
+    for. So a page on view grows and shrinks, and the next one begins where it ends.
 
     Raises:
         InvalidArgumentError: a request out of bounds, or a plan that does not fit its index.
@@ -123,16 +132,17 @@ async def read_page(
     """
     request.check()
     index = open_index(tx, plan)
-    key_fields = () if index is None else index.key_fields
+    key_fields = _key_fields_of_no_table(plan) if index is None else index.key_fields
     start = None if request.cursor is None else cursors.read(plan, key_fields, request.cursor)
     at_end = request.cursor is not None and start is None
+    pin = request.end_cursor if request.end_cursor is not None else journal
+    end = None if pin is None else cursors.read(plan, key_fields, pin)
     if index is None or at_end:
         return _result([], True, cursors.write(plan, key_fields, None))
     interval = interval_of(tx.catalog, plan.table, index, plan.comparisons)
     if start is not None:
         interval = _after(interval, start, plan.order)
-    if request.end_cursor is not None:
-        end = cursors.read(plan, key_fields, request.end_cursor)
+    if pin is not None:
         if end is not None:
             interval = _up_to(interval, end, plan.order)
         scan = Scan(tx, interval, plan.order, plan.operators)
@@ -148,6 +158,11 @@ async def read_page(
     )
     status = status or _advice(scan, len(rows))
     return _result(rows, done, cursors.write(plan, key_fields, position), split, status)
+
+
+def _key_fields_of_no_table(plan: Plan) -> tuple[str, ...]:
+    """As the index will have them once the table is there: its cursors must fit then."""
+    return ("_id",) if plan.index == BY_ID_NAME else ("_creationTime", "_id")
 
 
 async def _fill(scan: Scan, request: PageRequest) -> tuple[list[Row], bool, str | None]:

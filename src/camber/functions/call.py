@@ -58,6 +58,8 @@ class Call:
         "function",
         "identity",
         "identity_read",
+        "journal",
+        "page_end",
         "paginated",
         "platform",
         "tx",
@@ -73,6 +75,7 @@ class Call:
         tx: Transaction,
         identity: Identity,
         caller: "Call | None" = None,
+        journal: str | None = None,
     ) -> None:
         self.platform = platform
         self.function = function
@@ -86,6 +89,10 @@ class Call:
         self.depth: int = 1 if caller is None else caller.depth + 1
         self.identity_read = False
         self.paginated = False
+        # Where the page ended that this query last read, for a client that has it on view; and
+        # where the page ends that it reads now.
+        self.journal = journal
+        self.page_end: str | None = None
         self._children: asyncio.Lock | None = None
 
     @property
@@ -126,13 +133,16 @@ class Call:
         return self.platform.variables.get(name)
 
     async def read_page(self, plan: Plan, request: PageRequest, /) -> dict[str, Any]:
-        if self.root.paginated:
+        root = self.root
+        if root.paginated:
             raise InvalidArgumentError(
                 "This query or mutation function ran multiple paginated queries. Convex only "
                 "supports a single paginated query in each function."
             )
-        self.root.paginated = True
-        return await read_page(self.tx, plan, request, self.platform.cursors)
+        root.paginated = True
+        page = await read_page(self.tx, plan, request, self.platform.cursors, root.journal)
+        root.page_end = page["continueCursor"]
+        return page
 
 
 def arguments_of(

@@ -9,13 +9,12 @@ import asyncio
 import os
 import secrets
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any, Final, NamedTuple, Protocol
 
 from camber.clock import Clock
 from camber.database.database import Database, backoff_seconds
-from camber.database.pagination import Cursors
+from camber.database.pagination import Cursors, InvalidCursorError
 from camber.database.transaction import Transaction
 from camber.errors import (
     ConflictError,
@@ -28,7 +27,7 @@ from camber.errors import (
     TransientError,
     UserError,
 )
-from camber.functions.cache import QueryCache
+from camber.functions.cache import Entry, Key, QueryCache
 from camber.functions.call import Call, Links, check_kind
 from camber.functions.capture import LogCapture
 from camber.functions.context import HttpEndpointCtx, MutationCtx, QueryCtx
@@ -45,8 +44,10 @@ from camber.functions.path import display
 from camber.functions.query import TableQuery
 from camber.functions.reference import path_of
 from camber.functions.registry import Registry
+from camber.functions.side import SideThreads
 from camber.functions.watchdog import Watchdog
 from camber.storage.engine import Timestamp
+from camber.system.receipts import ClientRequest
 from camber.values.value import survey
 from camber.values.wire import pack, pack_value, unpack_value
 
@@ -64,10 +65,13 @@ STEP_SECONDS: Final = 0.5
 SLOW_SECONDS: Final = 60.0
 """For how long a function that was too slow for the event loop goes to a side thread at once."""
 
-SIDE_THREADS: Final = 4
 CONFLICTS_MAX: Final = 4
 ARGUMENTS_SIZE_MAX: Final = 16 << 20
 RESULT_SIZE_MAX: Final = 16 << 20
+
+
+# Failures that say nothing about the next run.
+_CHANCE: Final = (OverrunError, MemoryError)
 
 
 class Invocation(NamedTuple):
@@ -79,6 +83,10 @@ class Invocation(NamedTuple):
     request_id: str = ""
     # Whether a running action waits for it.
     nested: bool = False
+    # Where the page ended that the query last read, for a client that has this page on view.
+    journal: str | None = None
+    # How a client numbered a mutation, so that it is done once however often it is sent.
+    request: ClientRequest | None = None
 
 
 class _TooSlowError(Exception):
@@ -137,7 +145,9 @@ class Runner:
         self.cache = QueryCache(database, clock)
         self._clock = clock
         self._watchdog = watchdog
-        self._side = ThreadPoolExecutor(SIDE_THREADS, thread_name_prefix="camber-side")
+        self._side = SideThreads()
+        # Queries under way for `query_at`.
+        self._flights: dict[tuple[object, ...], asyncio.Task[Entry]] = {}
         # Functions that were too slow lately, and until when that is held against them.
         self._slow: dict[str, float] = {}
         # Chance in a body is seeded from a secret and a number that is never used twice.
@@ -151,7 +161,9 @@ class Runner:
         self.cache.clear()
 
     def close(self) -> None:
-        self._side.shutdown(wait=False, cancel_futures=True)
+        for flight in self._flights.values():
+            flight.cancel()
+        self._side.close()
 
     # Finding functions
 
@@ -255,14 +267,14 @@ class Runner:
     async def _run_query(self, invocation: Invocation) -> Outcome:
         function = invocation.function
         try:
-            arguments = _ordered(invocation.arguments)
-            plain = _check_arguments(function, arguments)
-            key = pack(arguments, plain=True) if plain else pack_value(arguments)
+            arguments = _key_of(function, invocation.arguments)
         except Exception as error:  # the edge of the call: whatever the arguments are
             return self._failed_before(invocation, error)
-        found = self.cache.find(function.path, key, invocation.identity.key)
-        if found is not None:
-            return found
+        found = self.cache.find(
+            function.path, arguments, invocation.identity.key, invocation.journal
+        )
+        if found is not None and found.outcome.failure is None:
+            return found.outcome
         if not self._is_slow(function):
             tx = self.database.snapshot()
             try:
@@ -273,9 +285,86 @@ class Runner:
                     return self._attempt(invocation, tx, BODY_SECONDS).outcome
                 self._note_slow(function)
             else:
-                self._remember(invocation, key, attempt)
-                return attempt.outcome
-        return await self._run_query_aside(invocation, key)
+                return self._remember(invocation, arguments, attempt)
+        return self._remember(invocation, arguments, await self._attempt_aside(invocation))
+
+    # Queries that are watched
+
+    def query_now(self, invocation: Invocation) -> Entry | None:
+        """What a query gives at the newest snapshot, from the cache or run on this thread, without
+        waiting; None if it must run on a side thread (see `query_at`).
+
+        Raises:
+            TransientError, InternalError: not the body's fault.
+        """
+        function = invocation.function
+        try:
+            arguments = _key_of(function, invocation.arguments)
+        except Exception as error:  # the edge of the call: whatever the arguments are
+            return self._told(
+                invocation, self.cache.add(None, self._failed_before(invocation, error))
+            )
+        found = self.cache.find(
+            function.path, arguments, invocation.identity.key, invocation.journal
+        )
+        if found is not None:
+            return found
+        if self._is_slow(function):
+            return None
+        try:
+            attempt = self._attempt(invocation, self.database.snapshot(), INLINE_SECONDS)
+        except _TooSlowError as slow:
+            if not slow.is_stubborn:
+                self._note_slow(function)
+            return None
+        return self._told(invocation, self._enter(invocation, arguments, attempt))
+
+    async def query_at(self, invocation: Invocation, ts: Timestamp) -> Entry:
+        """What a query gives at `ts`, waiting if it must. Equal queries that are asked for while
+        it runs share the run.
+
+        Raises:
+            OutOfRetentionError: `ts` is older than the history that is kept.
+            TransientError, InternalError: not the body's fault.
+        """
+        if ts >= self.database.visible_ts:
+            now = self.query_now(invocation)
+            if now is not None:
+                return now
+        function = invocation.function
+        try:
+            arguments = _key_of(function, invocation.arguments)
+        except Exception as error:  # the edge of the call: whatever the arguments are
+            return self._told(
+                invocation, self.cache.add(None, self._failed_before(invocation, error))
+            )
+        identity = invocation.identity.key
+        found = self.cache.find(function.path, arguments, identity, invocation.journal)
+        if found is not None and found.outcome.ts <= ts:
+            return found
+        key = (function, arguments, identity, invocation.journal, ts)
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = asyncio.create_task(self._fly(invocation, arguments, ts))
+            self._flights[key] = flight
+            flight.add_done_callback(lambda _: self._land(key))
+        # Whoever waits may be cancelled; the others go on waiting.
+        return await asyncio.shield(flight)
+
+    async def _fly(self, invocation: Invocation, arguments: str, ts: Timestamp) -> Entry:
+        attempt = await self._attempt_at(invocation, self.database.snapshot_at(ts), ts)
+        return self._told(invocation, self._enter(invocation, arguments, attempt))
+
+    def _land(self, key: tuple[object, ...]) -> None:
+        flight = self._flights.pop(key)
+        if not flight.cancelled():
+            flight.exception()  # Seen, also if nobody waits any more.
+
+    def _told(self, invocation: Invocation, entry: Entry) -> Entry:
+        outcome = entry.outcome
+        if outcome.log or outcome.failure is not None:
+            self._tell(invocation, outcome)
+        return entry
 
     async def run_query_at(self, invocation: Invocation, ts: Timestamp) -> Outcome:
         """Run a query at an older timestamp, past the cache.
@@ -290,21 +379,22 @@ class Runner:
         except Exception as error:  # the edge of the call: whatever the arguments are
             outcome = self._failed_before(invocation, error)
         else:
-            outcome = await self._run_at(invocation, tx, ts)
+            outcome = (await self._attempt_at(invocation, tx, ts)).outcome
         if outcome.log or outcome.failure is not None:
             self._tell(invocation, outcome)
         return outcome
 
-    async def _run_at(self, invocation: Invocation, tx: Transaction, ts: Timestamp) -> Outcome:
+    async def _attempt_at(
+        self, invocation: Invocation, tx: Transaction, ts: Timestamp
+    ) -> "_Attempt":
         if not self._is_slow(invocation.function):
             try:
-                return self._attempt(invocation, tx, INLINE_SECONDS).outcome
+                return self._attempt(invocation, tx, INLINE_SECONDS)
             except _TooSlowError as slow:
                 if slow.is_stubborn:
-                    tx = self.database.snapshot_at(ts)
-                    return self._attempt(invocation, tx, BODY_SECONDS).outcome
+                    return self._attempt(invocation, self.database.snapshot_at(ts), BODY_SECONDS)
                 self._note_slow(invocation.function)
-        return (await self._attempt_aside(invocation, ts)).outcome
+        return await self._attempt_aside(invocation, ts)
 
     async def _commit_in_line(self, invocation: Invocation, limit_seconds: float) -> Outcome:
         def attempt(tx: Transaction) -> Outcome:
@@ -321,11 +411,6 @@ class Runner:
         return committed.value
 
     # On a side thread
-
-    async def _run_query_aside(self, invocation: Invocation, key: str) -> Outcome:
-        attempt = await self._attempt_aside(invocation)
-        self._remember(invocation, key, attempt)
-        return attempt.outcome
 
     async def _run_mutation_aside(self, invocation: Invocation) -> Outcome:
         for conflicts in range(CONFLICTS_MAX):
@@ -370,17 +455,7 @@ class Runner:
         except BaseException:
             snapshot.close()
             raise
-        loop = asyncio.get_running_loop()
-        running = loop.run_in_executor(self._side, self._attempt, invocation, tx, BODY_SECONDS)
-
-        def done(ended: "asyncio.Future[_Attempt]") -> None:
-            # Only now: whoever waits may be cancelled, but the thread reads on to its end.
-            snapshot.close()
-            if not ended.cancelled():
-                ended.exception()
-
-        running.add_done_callback(done)
-        return await asyncio.shield(running)
+        return await self._side.run(snapshot.close, self._attempt, invocation, tx, BODY_SECONDS)
 
     def _is_slow(self, function: AnyFunction) -> bool:
         slow = self._slow
@@ -407,7 +482,7 @@ class Runner:
             TransientError, InternalError: not the body's fault.
         """
         function = invocation.function
-        call = Call(self, function, tx, invocation.identity)
+        call = Call(self, function, tx, invocation.identity, journal=invocation.journal)
         execution = Execution(
             Environment.DETERMINISTIC,
             function.path,
@@ -425,26 +500,37 @@ class Runner:
             text = self._watchdog.call(execution, limit_seconds, _run_body, call)
         except (TransientError, InternalError):
             raise
-        except OverrunError as error:
-            if limit_seconds < BODY_SECONDS:
+        except BaseException as error:  # the edge of the body: its failure is its caller's
+            if isinstance(error, OverrunError) and limit_seconds < BODY_SECONDS:
                 raise _TooSlowError(error.is_stubborn) from None
             failed = self._failed(invocation, error, tx, execution.log)
-            return _Attempt(failed, execution, call)
-        except BaseException as error:  # the edge of the body: its failure is its caller's
-            failed = self._failed(invocation, error, tx, execution.log)
+            if not isinstance(error, InvalidCursorError):
+                # The page that a client has on view keeps its end until the query recovers.
+                failed.journal = invocation.journal
             return _Attempt(failed, execution, call)
         finally:
             current_execution.reset(token)
         outcome = Outcome(text, tx.begin_ts, tx.reads, execution.log.lines)
+        outcome.journal = call.page_end
         return _Attempt(outcome, execution, call)
 
-    def _remember(self, invocation: Invocation, key: str, attempt: "_Attempt") -> None:
+    def _remember(self, invocation: Invocation, arguments: str, attempt: "_Attempt") -> Outcome:
+        """Cache a result that nobody watches."""
         outcome = attempt.outcome
-        function = invocation.function
-        if outcome.failure is None and function is self.registry.find(function.path):
+        if self.cache.is_worth_keeping(outcome):
+            self._enter(invocation, arguments, attempt)
+        return outcome
+
+    def _enter(self, invocation: Invocation, arguments: str, attempt: "_Attempt") -> Entry:
+        """Cache what came of a query, for those who watch it."""
+        function, outcome = invocation.function, attempt.outcome
+        if function is not self.registry.find(function.path):
+            return self.cache.add_past(outcome)
+        key: Key | None = None
+        if not isinstance(outcome.error, _CHANCE):
             identity = invocation.identity.key if attempt.call.identity_read else None
-            timed = attempt.execution.clock_read
-            self.cache.put(function.path, key, identity, outcome, timed=timed)
+            key = (function.path, arguments, identity, invocation.journal)
+        return self.cache.add(key, outcome, timed=attempt.execution.clock_read)
 
     def _failed_before(self, invocation: Invocation, error: Exception) -> Outcome:
         return self._failed(invocation, error, self.database.snapshot(), LogCapture())
@@ -551,6 +637,17 @@ def _run_body(call: Call) -> str:
 async def _result_of(function: AnyFunction, ctx: Any, arguments: dict[str, Any]) -> Any:
     result = function.body(ctx, **arguments)
     return await result if function.is_async else result
+
+
+def _key_of(function: AnyFunction, arguments: Mapping[str, Any]) -> str:
+    """The arguments as stored text: equal calls have equal keys in the cache.
+
+    Raises:
+        UserError: they are no values, or too large.
+    """
+    ordered = _ordered(arguments)
+    plain = _check_arguments(function, ordered)
+    return pack(ordered, plain=True) if plain else pack_value(ordered)
 
 
 def _ordered(arguments: Mapping[str, Any]) -> dict[str, Any]:
