@@ -124,8 +124,7 @@ class Call:
         self.root.identity_read = True
         if self.identity.refusal is not None:
             raise self.identity.refusal
-        attributes = self.identity.attributes
-        return None if attributes is None else dict(attributes)
+        return self.identity.shown()
 
     def read_variable(self, name: str) -> str | None:
         """An environment variable. From now on the result depends on it."""

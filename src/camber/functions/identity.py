@@ -32,10 +32,21 @@ class Identity:
         elif self.attributes is not None:
             object.__setattr__(self, "key", _canonical(self.attributes))
 
+    def shown(self) -> dict[str, Any] | None:
+        """The attributes for app code, which may change what it is given."""
+        shown: dict[str, Any] | None = _copied(self.attributes)
+        return shown
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _copied(inner) for name, inner in value.items()}
+    return [_copied(inner) for inner in value] if isinstance(value, list) else value
+
 
 def _canonical(attributes: Mapping[str, Any]) -> str:
     """A text that is the same for the same attributes, in whatever order they come."""
-    return json.dumps(attributes, sort_keys=True, separators=(",", ":"), default=repr)
+    return json.dumps(_copied(attributes), sort_keys=True, separators=(",", ":"), default=repr)
 
 
 NOBODY = Identity()
@@ -51,15 +62,3 @@ class TokenVerifier(Protocol):
         Raises:
             RequestError: the token is not accepted; the message says why.
         """
-
-
-class NoProviders:
-    """The verifier of a deployment without auth providers: no token is accepted."""
-
-    async def verify(self, token: str, /) -> Identity:
-        raise RequestError(
-            401,
-            "NoAuthProvider",
-            "No auth provider found matching the given token (no providers configured). "
-            "Check convex/auth_config.py.",
-        )
