@@ -22,8 +22,8 @@ APP = {
         @query
         async def total(ctx, room: str = "a") -> int:
             print("total", room)
-            rows = await ctx.db.query("rows").filter(lambda q: q.eq(q.field("room"), room)).collect()
-            return len(rows)
+            rows = await ctx.db.query("rows").collect()
+            return len([row for row in rows if row["room"] == room])
 
         @query
         async def one(ctx, id: str):
@@ -57,7 +57,6 @@ APP = {
         async def slow(ctx) -> int:
             n = len(await ctx.db.query("rows").collect())
             print("slow", n)
-            end = time.perf_counter() if False else None
             for _ in range(3_000_000):
                 pass
             return n
@@ -126,9 +125,11 @@ def test_a_watcher_is_told_once_when_what_was_read_is_written(tmp_path: Path) ->
         entry, told = now(app, "m:one", id=id), Told()
         entry.watch(told)
         await app.call("m:elsewhere")
-        assert entry.is_current and told.times == 0
+        assert entry.is_current
+        assert told.times == 0
         await app.call("m:touch", id=id, n=1)
-        assert not entry.is_current and told.times == 1
+        assert not entry.is_current
+        assert told.times == 1
         await app.call("m:touch", id=id, n=2)
         assert told.times == 1
 
@@ -143,7 +144,7 @@ def test_however_many_watch_a_query_it_runs_once_per_change(tmp_path: Path) -> N
             for watcher in watchers:
                 now(app, "m:total").watch(watcher)
                 now(app, "m:total", room="b").watch(watcher)
-            assert app.runs("m:total") == (2 if change == 0 else 2)
+            assert app.runs("m:total") == 2
             await app.call("m:add")
             assert {watcher.times for watcher in watchers} == {2 * (change + 1)}
 
@@ -161,7 +162,8 @@ def test_one_who_stopped_watching_is_told_nothing(tmp_path: Path) -> None:
         assert (stays.times, leaves.times) == (1, 0)
         entry.unwatch(stays)
         entry.watch(leaves)
-        assert not entry.is_current and leaves.times == 0
+        assert not entry.is_current
+        assert leaves.times == 0
 
     play(tmp_path, tale)
 
@@ -206,7 +208,8 @@ def test_other_code_ends_every_entry(tmp_path: Path) -> None:
         )
         await app.deployment.push()
         assert told.times == 1
-        assert not entry.is_current and not unwatched.is_current
+        assert not entry.is_current
+        assert not unwatched.is_current
         assert now(app, "m:total").outcome.value() == 9
 
     play(tmp_path, tale)
@@ -258,7 +261,8 @@ def test_refused_arguments_are_a_failure_until_other_code_is_in_force(tmp_path: 
     async def tale(app: OpenApp) -> None:
         entry, told = now(app, "m:total", room=3), Told()
         wrong = now(app, "m:total", room=object())
-        assert entry.outcome.failure is not None and wrong.outcome.failure is not None
+        assert entry.outcome.failure is not None
+        assert wrong.outcome.failure is not None
         entry.watch(told)
         wrong.watch(told)
         await app.call("m:add")
@@ -292,7 +296,8 @@ def test_what_read_the_clock_is_handed_to_newcomers_for_seventeen_seconds(tmp_pa
         second, other = now(app, "m:now"), Told()
         assert second is not first
         second.watch(other)
-        assert first.is_current and now(app, "m:now") is second
+        assert first.is_current
+        assert now(app, "m:now") is second
         assert second.outcome.value() - first.outcome.value() == pytest.approx(17.1)
         await app.call("m:add")
         assert (told.times, other.times) == (1, 1), "the first one kept what it had until now"
@@ -336,7 +341,8 @@ def test_equal_queries_at_one_timestamp_share_a_run_that_outlives_whoever_began_
         waiting[0].cancel()
         entries = await asyncio.gather(*waiting[1:])
         assert waiting[0].cancelled()
-        assert len(set(entries)) == 1 and app.runs("m:slow") == 1
+        assert len(set(entries)) == 1
+        assert app.runs("m:slow") == 1
         assert app.runner.query_now(invocation) is entries[0]
 
     play(tmp_path, tale)
@@ -366,7 +372,8 @@ def test_an_older_timestamp_gets_what_was_seen_then(tmp_path: Path) -> None:
         now_entry = now(app, "m:total", room="a")
         then = await app.runner.query_at(invocation, ts)
         assert (then.outcome.value(), now_entry.outcome.value()) == (1, 2)
-        assert not then.is_current and now_entry.is_current
+        assert not then.is_current
+        assert now_entry.is_current
         # What still holds, and was known then, is not run again.
         one = now(app, "m:one", id=first)
         await app.call("m:elsewhere")
@@ -388,7 +395,8 @@ def test_what_is_watched_is_kept_and_the_rest_as_long_as_there_is_room(tmp_path:
         assert not unwatched.is_current
         assert now(app, "m:large", size=20_000) is watched
         statistics = app.runner.cache.statistics()
-        assert statistics.size <= 50_000 and statistics.watched == 1
+        assert statistics.size <= 50_000
+        assert statistics.watched == 1
         watched.unwatch(told)
         assert not watched.is_current, "too large to keep for nobody"
         # What was just made is there for who asked, however large.
