@@ -1,0 +1,232 @@
+"""500 clients stop reading a result of 50 kB that changes 20 times a second; 50 others work on.
+
+The workers watch the same result and read it, and each calls a mutation ten times a second. Their
+latency is measured without the slow clients and with them, in turns. The slow clients' receive
+buffers are small, so that what they do not read is the server's to keep or to drop.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from time import perf_counter
+from typing import Final
+
+from bench.live import messages
+from bench.live.order import Order, Target
+from bench.live.outcome import Figure, Latencies, Outcome
+from bench.live.pool import Meter, Pool, WebSocketClient
+from bench.live.writer import Writer, ready_writer
+
+SLOW: Final = 500
+WORKERS: Final = 50
+P99_RATIO_MAX: Final = 2.0
+BUFFERED_MAX_MB: Final = 8.0
+"""For each slow client."""
+LEFT_MAX_MB: Final = 25.0
+
+_AUTHOR: Final = "slow"
+_NEWEST: Final = 50
+_BODY: Final = "x" * 950
+_UPDATES_PER_S: Final = 20.0
+_THINK_S: Final = 0.1
+_BUFFER_BYTES: Final = 16 * 1024
+_SAMPLE_S: Final = 0.05
+_SETTLE_S: Final = 2.0
+_WAIT_MAX: Final = 60.0
+_TURNS: Final = 2
+
+
+def _subscription() -> bytes:
+    return messages.connect() + messages.subscribe("live:newest", author=_AUTHOR, count=_NEWEST)
+
+
+class Worker:
+    """Reads every update and calls mutations, with a pause after each."""
+
+    def __init__(self, pool: Pool, port: int) -> None:
+        self.updates = 0
+        self.latencies: list[float] = []
+        self._pool = pool
+        self._is_working = False
+        WebSocketClient(pool, port, messages.SYNC_PATH, _subscription(), self._receive)
+        self.writer = Writer(pool, port, self._finish)
+
+    @property
+    def is_ready(self) -> bool:
+        return self.updates > 0 and self.writer.is_ready
+
+    def begin(self, latencies: list[float], pause: float) -> None:
+        """Work, beginning after `pause`, and note how long each mutation took."""
+        self.latencies = latencies
+        self._is_working = True
+        self._pool.after(pause, self._mutate)
+
+    def stop(self) -> None:
+        self._is_working = False
+
+    def _mutate(self) -> None:
+        if self._is_working:
+            self.writer.mutate("sendMessage", author="worker", body="a short one")
+
+    def _finish(self, _message: bytes, now: float) -> None:
+        self.latencies.append(now - self.writer.sent_at)
+        self._pool.after(_THINK_S, self._mutate)
+
+    def _receive(self, message: bytes, _now: float) -> None:
+        if messages.UPDATED in message[:400]:
+            self.updates += 1
+
+
+class Updates:
+    """The writer that changes what all watch, at a steady rate."""
+
+    def __init__(self, pool: Pool, port: int) -> None:
+        self._pool = pool
+        self._writer = ready_writer(pool, port)
+        self._is_on = False
+        self._due_at = 0.0
+
+    def begin(self) -> None:
+        self._is_on = True
+        self._due_at = perf_counter()
+        self._write()
+
+    def stop(self) -> None:
+        self._is_on = False
+
+    def _write(self) -> None:
+        if not self._is_on:
+            return
+        # One that is late is left out: the rate is the most that there is.
+        if not self._writer.is_waiting:
+            self._writer.mutate("sendMessage", author=_AUTHOR, body=_BODY)
+        self._due_at = max(self._due_at + 1 / _UPDATES_PER_S, perf_counter())
+        self._pool.after(self._due_at - perf_counter(), self._write)
+
+
+class Memory:
+    """The greatest that the server's memory was while it was watched."""
+
+    def __init__(self, pool: Pool, target: Target) -> None:
+        self.peak_bytes = 0
+        self._pool = pool
+        self._target = target
+        self._is_on = False
+
+    def begin(self) -> None:
+        self._is_on = True
+        self._sample()
+
+    def stop(self) -> None:
+        self._is_on = False
+
+    def _sample(self) -> None:
+        if self._is_on:
+            self.peak_bytes = max(self.peak_bytes, self._target.resident_bytes())
+            self._pool.after(_SAMPLE_S, self._sample)
+
+
+class Stage:
+    """The server with its workers, and what was measured without slow clients and with them."""
+
+    def __init__(self, order: Order) -> None:
+        self.pool = Pool(receive_bytes=1 << 17)
+        self.meter = Meter()
+        self.without, self.with_slow = Latencies(), Latencies()
+        self._target = order.camber
+        self._seconds = order.seconds / _TURNS
+        for _ in range(_NEWEST):
+            self._target.mutate("sendMessage", author=_AUTHOR, body=_BODY)
+        port = self._target.port
+        self._workers = [Worker(self.pool, port) for _ in range(order.clients(WORKERS))]
+        self._updates = Updates(self.pool, port)
+        self.memory = Memory(self.pool, self._target)
+        self._wait(lambda: all(worker.is_ready for worker in self._workers), "workers")
+
+    def work(self, latencies: Latencies) -> None:
+        """Let the workers and the updates run for a turn."""
+        block = latencies.begin_block()
+        self._updates.begin()
+        self.meter.start()
+        for number, worker in enumerate(self._workers):
+            worker.begin(block, _THINK_S * number / len(self._workers))
+        self.pool.rest(self._seconds)
+        self.meter.stop()
+        for worker in self._workers:
+            worker.stop()
+        self._updates.stop()
+        self._wait(lambda: not any(worker.writer.is_waiting for worker in self._workers), "answers")
+
+    def open_slow(self, number: int) -> list[WebSocketClient]:
+        """Connect clients that stop reading after their first result."""
+        seen: set[int] = set()
+        clients = [self._slow_client(partial(seen.add, index)) for index in range(number)]
+        self._wait(lambda: len(seen) == number, "first results of slow clients")
+        for client in clients:
+            client.stop_reading()
+        return clients
+
+    def _slow_client(self, seen: Callable[[], None]) -> WebSocketClient:
+        return WebSocketClient(
+            self.pool,
+            self._target.port,
+            messages.SYNC_PATH,
+            _subscription(),
+            lambda _message, _now: seen(),
+            buffer=_BUFFER_BYTES,
+        )
+
+    def resident_bytes(self) -> int:
+        return self._target.resident_bytes()
+
+    def _wait(self, is_done: Callable[[], bool], what: str) -> None:
+        self.pool.run(is_done, seconds=_WAIT_MAX, what=what)
+
+
+def play(order: Order) -> Outcome:
+    stage = Stage(order)
+    number = order.clients(SLOW)
+    stage.work(stage.without)
+    before = stage.resident_bytes()
+    for turn in range(_TURNS):
+        slow = stage.open_slow(number)
+        stage.memory.begin()
+        stage.work(stage.with_slow)
+        stage.memory.stop()
+        for client in slow:
+            client.close()
+        stage.pool.rest(min(_SETTLE_S, order.seconds))
+        if turn < _TURNS - 1:
+            stage.work(stage.without)
+    left_mb = (stage.resident_bytes() - before) / 1e6
+    stage.pool.close()
+    return _outcome(stage, number, (stage.memory.peak_bytes - before) / 1e6, left_mb)
+
+
+def _outcome(stage: Stage, number: int, grown_mb: float, left_mb: float) -> Outcome:
+    rows = {
+        name: {
+            "p50 ms": latencies.quantile_ms(0.5),
+            "p99 ms": latencies.quantile_ms(0.99),
+            "max ms": latencies.max_ms,
+            "mutations": len(latencies),
+        }
+        for name, latencies in (
+            ("without slow clients", stage.without),
+            ("with slow clients", stage.with_slow),
+        )
+    }
+    without, with_slow = (row["p99 ms"] for row in rows.values())
+    return Outcome(
+        title=f"slow: {number} clients stop reading 1 MB/s of updates each, others work",
+        rows=rows,
+        figures=[
+            Figure("others' p99, with over without", with_slow / without, P99_RATIO_MAX),
+            Figure("memory for each slow client, MB", grown_mb / number, BUFFERED_MAX_MB),
+            Figure("memory not returned, MB", left_mb, LEFT_MAX_MB),
+        ],
+        busy=stage.meter.busy,
+        remarks=[
+            f"memory at its greatest: {grown_mb:.0f} MB more than before the slow clients",
+            *(f"a connection ended: {reason}" for reason in stage.pool.failures[:1]),
+        ],
+    )
