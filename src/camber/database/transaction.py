@@ -9,7 +9,7 @@ failed, because app code may have acted upon it.
 
 import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from camber.database.catalog import (
@@ -85,6 +85,7 @@ class Transaction:
         "catalog",
         "now_ns",
         "reads",
+        "stamp",
         "usage",
     )
 
@@ -112,6 +113,9 @@ class Transaction:
         # documents written since.
         self._overlay: Overlay | None = None
         self._stale: list[str] = []
+        # Makes one more document, new and of the platform's own, that tells the timestamp of the
+        # commit; None: there is none. It counts as no write of the app's.
+        self.stamp: Callable[[Timestamp], tuple[str, Pending]] | None = None
         # What to put back, youngest last, while a nested call runs; None outside of one.
         self._journal: list[tuple[str, Pending | None]] | None = None
 
@@ -366,10 +370,18 @@ class Transaction:
             savepoint.outer.extend(self._journal)
         self._journal = savepoint.outer
 
+    def discard(self, id: str, text: str) -> None:
+        """Delete a document of the platform's own, whose text was just read. Counts nothing."""
+        self.reads.points.add(id)
+        table = self.catalog.numbered(table_number_of(id) or 0)
+        assert table is not None, "the platform's tables are always there"
+        keys = index_keys(table, id, unpack(text))
+        self._set(id, Pending(table, text, keys, None, ()))
+
     # Committing
 
     def has_writes(self) -> bool:
-        return any(
+        return self.stamp is not None or any(
             write.before != write.after or write.before_keys != write.after_keys
             for write in self._writes.values()
         )
@@ -404,6 +416,11 @@ class Transaction:
             points.append(id)
             if table.number == TABLES_NUMBER:
                 points.extend(_catalog_points(after or before))
+        if self.stamp is not None:
+            id, pending = self.stamp(ts)
+            writes.append(Write(id, None, pending.after, (), pending.after_keys))
+            touched += pending.after_keys
+            points.append(id)
         if not writes:
             return None
         return Sealed(Commit(ts, writes), WriteSet(points, touched))

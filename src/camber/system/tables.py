@@ -11,11 +11,13 @@ from camber.database.catalog import system_table
 STORAGE: Final = "_storage"
 FILES: Final = "_files"
 ENVIRONMENT: Final = "_environment"
+RECEIPTS: Final = "_receipts"
 
 SYSTEM_TABLES: Final = (
     system_table(10, STORAGE, {}),
     system_table(11, FILES, {"by_file": ("file",), "by_uuid": ("uuid",), "by_blob": ("blob",)}),
     system_table(12, ENVIRONMENT, {"by_name": ("name",)}),
+    system_table(13, RECEIPTS, {}),
 )
 
 PUBLIC_TABLES: Final = frozenset((STORAGE,))
