@@ -332,19 +332,6 @@ def test_a_start_that_fails_is_told_to_the_server() -> None:
     asyncio.run(main())
 
 
-def test_a_websocket_is_refused() -> None:
-    async def main() -> None:
-        sent, receive = events("websocket.connect")
-
-        async def send(message: Message) -> None:
-            sent.append(message)
-
-        await AsgiApplication(say_hello)({"type": "websocket"}, receive, send)
-        assert [message["type"] for message in sent] == ["websocket.close"]
-
-    asyncio.run(main())
-
-
 def test_httpx_talks_to_it() -> None:
     async def main() -> None:
         transport = httpx.ASGITransport(app=AsgiApplication(echo))

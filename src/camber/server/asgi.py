@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from camber.errors import InvalidArgumentError, RequestError
 from camber.server import answer, websocket_handshake
+from camber.server.asgi_websocket import AsgiWebSocket, denying
 from camber.server.exchange import Application, Exchange, HeaderList
 from camber.server.failure import log_failure, settle
 from camber.server.limits import Limits
@@ -26,7 +27,6 @@ Hook: TypeAlias = Callable[[], Awaitable[None]]
 
 # What a path may carry as it is, besides letters, digits and _.-~
 _PATH_SAFE: Final = "/:@!$&'()*+,;=%"
-_POLICY_VIOLATION: Final = 1008
 
 
 class AsgiApplication:
@@ -61,8 +61,9 @@ class AsgiApplication:
             case "lifespan":
                 await self._live(receive, send)
             case "websocket":
-                await receive()
-                await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+                await receive()  # That there is a handshake.
+                scope = {"http_version": "1.1", **scope, "method": "GET"}
+                await self._serve(scope, receive, denying(scope, send))
             case kind:
                 raise InvalidArgumentError(f"Not an ASGI scope that is known here: {kind!a}")
 
@@ -116,7 +117,7 @@ class AsgiApplication:
             raise
 
     def _open(self, scope: Scope, receive: Receive, send: Send) -> "AsgiExchange":
-        """The exchange of an `http` scope.
+        """The exchange of an `http` or `websocket` scope.
 
         Raises:
             RequestError: the request is refused.
@@ -152,7 +153,7 @@ async def _run(exchange: "AsgiExchange", awaitable: Awaitable[None]) -> None:
 
 
 class AsgiExchange(Exchange):
-    """One `http` scope, and the answer to it."""
+    """One `http` or `websocket` scope, and the answer to it."""
 
     __slots__ = (
         "_body",
@@ -224,7 +225,8 @@ class AsgiExchange(Exchange):
             await _send_whole(self._send, status, headers, body, self.method)
 
     def _start_reading(self) -> None:
-        if self._reader is None:
+        # What a WebSocket's client sends is for the WebSocket.
+        if self._reader is None and self._scope["type"] == "http":
             self._reader = asyncio.get_running_loop().create_task(self._read_on())
 
     async def _read_on(self) -> None:
@@ -400,9 +402,13 @@ class AsgiExchange(Exchange):
     ) -> Awaitable[None] | None:
         if self._is_answered:
             raise InvalidArgumentError("The request was answered already.")
-        websocket_handshake.accept(self)
-        # Somebody did ask for a WebSocket, and the server took it for a plain request.
-        raise RequestError(501, "NotImplemented", "The ASGI server does not speak WebSocket.")
+        if self._scope["type"] != "websocket":
+            websocket_handshake.accept(self)
+            # Somebody did ask for a WebSocket, and the server took it for a plain request.
+            raise RequestError(501, "NotImplemented", "The ASGI server does not speak WebSocket.")
+        self._is_answered = self._is_done = True
+        limits = limits or WebSocketLimits()
+        return AsgiWebSocket(self._receive, self._send, receiver, limits).run()
 
     def _open_answer(self, status: int, headers: HeaderList) -> None:
         if self._is_answered:

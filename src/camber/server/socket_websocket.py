@@ -304,13 +304,16 @@ class SocketWebSocket(asyncio.Protocol, WebSocket):
         self._hold()
 
     def cut(self) -> None:
+        if self._stage == OPEN:
+            self._stage = CLOSING
         self._transport.abort()
 
     def _peer_closed(self, code: int) -> None:
         if self._stage == OPEN:
             self._write(encode_close(None if code == NO_CODE else code))
         self._end(code)
-        self._linger()
+        self._limit_the_rest()
+        self._transport.close()
 
     def _fail(self, code: int, reason: str) -> None:
         """Close without hearing the peer any further."""
