@@ -31,7 +31,7 @@ from camber.server.sync.messages import (
 from camber.server.sync.session import Evaluation, Query, RunAction, RunMutation, Session, Verify
 from camber.server.sync.wire import decode
 
-EXAMPLES: Final = int(os.environ.get("SYNC_EXAMPLES", "150"))
+EXAMPLES: Final = int(os.environ.get("SYNC_EXAMPLES", "100"))
 KEYS: Final = ("a", "b", "c")
 OWN: Final = ("https://id|ada", "https://id|bob")
 
@@ -267,8 +267,6 @@ class _Scene:
                 self.settle()
             case _:
                 self._serve(peer, name, pick)
-        if peer.client.transitions:
-            peer.check_view()
 
     def _subscribe(self, peer: _Peer, pick: int) -> None:
         keys = [key for i, key in enumerate(KEYS) if pick >> i & 1]
