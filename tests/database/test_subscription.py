@@ -283,9 +283,9 @@ def test_subscriptions_find_what_the_naive_test_finds(data: st.DataObject) -> No
         reads.intervals.extend(data.draw(st.lists(intervals(ids, times), max_size=3)))
         subscription = Subscription(reads, 0, lambda ts: None)
         subscriptions.add(subscription)
-        if sealed.written.first_overlap(reads) is not None:
+        if sealed.logged.written.first_overlap(reads) is not None:
             expected.add(subscription)
-    found = subscriptions.overlapping(sealed.written)
+    found = subscriptions.overlapping(sealed.logged.written)
     assert set(found) == expected
     assert len(found) == len(expected)
 

@@ -91,7 +91,7 @@ class _Check:
 
     async def _check_index(self, table: Table, index: Index, documents: dict[str, str]) -> None:
         where = f"Index {table.name}.{index.name} (number {index.number})"
-        missing = {index_key(index, id, unpack(text)).key: id for id, text in documents.items()}
+        missing = {index_key(index, id, unpack(text))[1]: id for id, text in documents.items()}
         async for key, text in self._entries(index.number):
             id = missing.pop(key, None)
             if id is None:

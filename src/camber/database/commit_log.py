@@ -7,12 +7,13 @@ what has changed since then?
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import TypeAlias
+
+from msgspec import Struct
 
 from camber.database.read_set import ReadSet, Touched, WriteSet
 from camber.errors import OutOfRetentionError
-from camber.storage.engine import Commit, IndexKey, Timestamp
+from camber.storage.engine import Timestamp
 
 RETENTION_NS = 60_000_000_000
 """How long a commit is remembered: longer than any client keeps reading at one timestamp."""
@@ -21,68 +22,45 @@ RETENTION_BYTES_MAX = 32 << 20
 """How much memory the log may take, estimated."""
 
 _COMMIT_SIZE = 400
-_TOUCHED_SIZE = 200
+_TOUCHED_SIZE = 300
+
+Before: TypeAlias = tuple[tuple[str, str | None], ...]
+"""Documents by id, as they were before they were written; None: not there."""
 
 
-class LoggedCommit(NamedTuple):
-    """One commit, as the log keeps it. `before` holds the written documents as they were."""
+class LoggedCommit(Struct, frozen=True):
+    """One commit, as the log keeps it."""
 
     ts: Timestamp
     written: WriteSet
-    before: tuple[tuple[str, str | None], ...]
-
-    @staticmethod
-    def of(commit: Commit, written: WriteSet) -> "LoggedCommit":
-        before = tuple([(write.id, write.before) for write in commit.writes])
-        return LoggedCommit(commit.ts, written, before)
+    before: Before
 
     def size(self) -> int:
         """What it takes in memory, in bytes, estimated."""
-        texts = sum([len(text) for _, text in self.before if text is not None])
-        return _COMMIT_SIZE + _TOUCHED_SIZE * len(self.written.touched) + texts
+        size = _COMMIT_SIZE + _TOUCHED_SIZE * len(self.written.touched)
+        for _, text in self.before:
+            if text is not None:
+                size += len(text)
+        return size
 
 
-@dataclass(frozen=True, slots=True)
-class Overlap:
+class Overlap(Struct, frozen=True):
     """The first commit that wrote what a read set holds: a point, or a key in an interval."""
 
     commit: LoggedCommit
     what: str | Touched
 
 
-_Flat: TypeAlias = tuple[
-    Timestamp, tuple[str, ...], tuple[bytes | int, ...], tuple[str | None, ...]
-]
-
-
-def _flat(commit: LoggedCommit) -> _Flat:
-    """A commit as the log keeps it: nothing but plain tuples of plain values, which the garbage
-    collector leaves alone. There may be a hundred thousand of them."""
-    keys: list[bytes | int] = []
-    for number, key, parts in commit.written.touched:
-        keys += (number, key, sum(map(len, parts)))
-    before: list[str | None] = []
-    for write in commit.before:
-        before += write
-    return commit.ts, tuple(commit.written.points), tuple(keys), tuple(before)
-
-
-def _unflat(flat: _Flat) -> LoggedCommit:
-    """The commit again. Of the parts of a key it is only known where they end, together."""
-    ts, points, keys, before = flat
-    touched = [
-        IndexKey(number, key, (key[:end],))
-        for number, key, end in zip(*[iter(cast(Any, keys))] * 3, strict=True)
-    ]
-    pairs = zip(*[iter(cast(Any, before))] * 2, strict=True)
-    return LoggedCommit(ts, WriteSet(points, touched), tuple(pairs))
+# The fields of a commit, and its size. There may be a hundred thousand of them: nothing but plain
+# tuples of plain values, which the garbage collector learns to leave alone.
+_Kept: TypeAlias = tuple[Timestamp, Sequence[str], Sequence[Touched], Before, int]
 
 
 class CommitLog:
     """Commits in order, youngest last. Written by the committer alone."""
 
     def __init__(self, start_ts: Timestamp) -> None:
-        self._commits: deque[tuple[_Flat, int]] = deque()
+        self._commits: deque[_Kept] = deque()
         self._size = 0
         # Everything later than this is in the log; older snapshots can no longer be rebuilt.
         self.complete_since = start_ts
@@ -92,17 +70,16 @@ class CommitLog:
 
     def append(self, commit: LoggedCommit) -> None:
         commits = self._commits
-        assert not commits or commit.ts > commits[-1][0][0], "commits come in order"
-        size = commit.size()
-        commits.append((_flat(commit), size))
+        ts, written, size = commit.ts, commit.written, commit.size()
+        assert not commits or ts > commits[-1][0], "commits come in order"
+        commits.append((ts, written.points, written.touched, commit.before, size))
         self._size += size
-        horizon = commit.ts - RETENTION_NS
-        while commits[0][0][0] < horizon or self._size > RETENTION_BYTES_MAX:
+        horizon = ts - RETENTION_NS
+        while commits[0][0] < horizon or self._size > RETENTION_BYTES_MAX:
             if len(commits) == 1:
                 break
-            oldest, size = commits.popleft()
+            self.complete_since, _, _, _, size = commits.popleft()
             self._size -= size
-            self.complete_since = oldest[0]
 
     def since(self, ts: Timestamp) -> Sequence[LoggedCommit]:
         """The commits later than `ts`, oldest first.
@@ -115,10 +92,15 @@ class CommitLog:
                 "This timestamp is older than the history that is kept. Read at a newer one."
             )
         commits = self._commits
-        if not commits or commits[-1][0][0] <= ts:
+        if not commits or commits[-1][0] <= ts:
             return ()
-        start = bisect_right(commits, ts, key=lambda entry: entry[0][0])
-        return [_unflat(commits[i][0]) for i in range(start, len(commits))]
+        start = bisect_right(commits, ts, key=lambda kept: kept[0])
+        return [
+            LoggedCommit(ts, WriteSet(points, touched), before)
+            for ts, points, touched, before, _ in map(
+                commits.__getitem__, range(start, len(commits))
+            )
+        ]
 
     def first_overlap(self, reads: ReadSet, since: Timestamp) -> Overlap | None:
         """The first commit after `since` that wrote something in `reads`."""

@@ -22,7 +22,6 @@ from camber.database.catalog import Catalog, TableCheck, table_of_document
 from camber.database.commit_log import (
     RETENTION_NS,
     CommitLog,
-    LoggedCommit,
     Overlap,
     overlap_of,
 )
@@ -218,7 +217,7 @@ class Committer:
         ran: Ran | None = None
         try:
             batch = await self._engine.begin()
-            ran = Ran(self.visible_ts, self.catalog)
+            ran = Ran(self.visible_ts, self.catalog, self.catalog)
             self._run_waiting(batch, ran)
             if ran.has_changes:
                 self.under_way = ran
@@ -269,8 +268,8 @@ class Committer:
                     self._drop(batch, ran, entry, cast(DroppedIndexes, work))
                 else:
                     self._run_in_line(batch, ran, entry, cast(Attempt, work))
-            except Exception as error:  # the engine failed: the batch is lost, this one with it
-                ran.entries.append((entry, None, error))
+            except Exception:  # the engine failed: the batch is lost, this one with it
+                ran.entries.append(entry)
                 raise
             if monotonic() > deadline:
                 break
@@ -288,18 +287,18 @@ class Committer:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # the edge of the body: its failure is its caller's
-            ran.note(entry, None, _bearable(error))
+            ran.note(entry, _bearable(error))
             return
         self._apply(batch, ran, tx)
-        ran.note(entry, Committed(value, ran.ts), None)
+        ran.note(entry, Committed(value, ran.ts))
 
     def _validate(self, batch: Batch, ran: Ran, entry: Entry, tx: Transaction) -> None:
         error = self._objection(tx, ran)
         if error is not None:
-            ran.note(entry, None, error)
+            ran.note(entry, error)
             return
         self._apply(batch, ran, tx)
-        ran.note(entry, Committed(None, ran.ts), None)
+        ran.note(entry, Committed(None, ran.ts))
 
     def _objection(self, tx: Transaction, ran: Ran) -> TransientError | None:
         """Why `tx`, which ran on a snapshot, cannot be committed after all; None if it can."""
@@ -322,7 +321,7 @@ class Committer:
         for index in indexes:
             batch.drop_index(index)
         ran.has_changes = ran.has_changes or bool(indexes)
-        ran.note(entry, Committed(None, ran.ts), None)
+        ran.note(entry, Committed(None, ran.ts))
 
     def _overlap(self, tx: Transaction, ran: Ran) -> Overlap | None:
         """What was written since `tx` began, and read by it, in the log or in this batch."""
@@ -342,7 +341,7 @@ class Committer:
             return
         batch.apply(sealed.commit)
         ran.has_changes = True
-        ran.commits.append(LoggedCommit.of(sealed.commit, sealed.written))
+        ran.commits.append(sealed.logged)
         ran.ts = ts
         if tx.catalog is not ran.catalog:
             ran.catalog = self._changed_catalog(ran.catalog, tx)

@@ -2,15 +2,15 @@
 
 from camber.database.catalog import Catalog, table_of_point
 from camber.database.commit_log import Overlap
+from camber.database.read_set import id_of
 from camber.errors import ConflictError
-from camber.storage.engine import IndexKey
 from camber.values.id import table_number_of
 
 
 def conflict_of(overlap: Overlap, catalog: Catalog) -> ConflictError:
     """The error for a transaction that read what `overlap` wrote."""
-    if isinstance(overlap.what, IndexKey):
-        id = overlap.what.id
+    if isinstance(overlap.what, tuple):
+        id = id_of(overlap.what)
     elif table_number_of(overlap.what) is not None:
         id = overlap.what
     else:

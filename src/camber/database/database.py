@@ -94,7 +94,7 @@ class Database:
             overlay.hide(commit.written.touched)
             before.update(commit.before)  # Of several, the oldest stays.
         for id, text in before.items():
-            now = Touched(BY_ID, id.encode(), ())
+            now: Touched = (BY_ID, id.encode(), ())
             overlay.put(id, text, (now,), _keys_of(catalog, id, text))
         return self._transaction(OverlaidReader(newer or self.engine.head, overlay), ts)
 

@@ -123,7 +123,7 @@ class Overlay:
 
 
 def _by_id(id: str) -> Touched:
-    return Touched(BY_ID, id.encode(), ())
+    return BY_ID, id.encode(), ()
 
 
 class OverlaidReader:

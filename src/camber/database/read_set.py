@@ -6,7 +6,10 @@ question: was any of it written?
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple, TypeAlias
+
+from msgspec import Struct, field
 
 from camber.storage.engine import BY_ID, IndexKey, IndexNumber
 
@@ -31,28 +34,36 @@ Touched: TypeAlias = IndexKey
 """An index key under which a document was, or now is."""
 
 
-class ReadSet:
+def id_of(touched: Touched) -> str:
+    """The document's id, with which its key ends."""
+    _, key, parts = touched
+    return key[sum(map(len, parts)) :].decode()
+
+
+def prefixes_of(touched: Touched) -> list[bytes]:
+    """The empty prefix of the key, and every one that ends where a field ends."""
+    return [b"", *accumulate(touched[2])]
+
+
+class ReadSet(Struct, eq=False):
     """Points and intervals. Points are document ids, and names of things that are not documents
     (see `Catalog`), which never look like an id."""
 
-    __slots__ = ("intervals", "points")
-
-    def __init__(self) -> None:
-        self.points: set[str] = set()
-        self.intervals: list[Interval] = []
+    points: set[str] = field(default_factory=set)
+    intervals: list[Interval] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.points) + len(self.intervals)
 
 
-class WriteSet(NamedTuple):
+class WriteSet(Struct, frozen=True):
     """The keys that one commit wrote, as `ReadSet` knows them: points, and index keys under which
     a document was, or now is. A written document's id is a point, and a key of the index by id."""
 
     points: Sequence[str]
-    touched: Sequence[IndexKey]
+    touched: Sequence[Touched]
 
-    def first_overlap(self, reads: ReadSet) -> str | IndexKey | None:
+    def first_overlap(self, reads: ReadSet) -> str | Touched | None:
         """What of `reads` was written: a point, or a key in an interval; None if nothing was."""
         for point in self.points:
             if point in reads.points:

@@ -9,24 +9,21 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from camber.database.read_set import Interval, ReadSet, WriteSet
+from msgspec import Struct
+
+from camber.database.read_set import Interval, ReadSet, WriteSet, prefixes_of
 from camber.storage.engine import BY_ID, IndexNumber, Timestamp
 
 
-class Subscription:
+class Subscription(Struct, eq=False):
     """A read set, observed at `ts`, and who is told of the first later commit that overlaps it.
     Told once; then it is spent."""
 
-    __slots__ = ("on_change", "reads", "spent", "ts")
-
-    def __init__(
-        self, reads: ReadSet, ts: Timestamp, on_change: Callable[[Timestamp], None]
-    ) -> None:
-        self.reads = reads
-        self.ts = ts
-        self.on_change = on_change
-        # False until it was told of a commit, or was unsubscribed.
-        self.spent = False
+    reads: ReadSet
+    ts: Timestamp
+    on_change: Callable[[Timestamp], None]
+    # False until it was told of a commit, or was unsubscribed.
+    spent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +84,12 @@ class Subscriptions:
                 if any(interval.holds(id) for interval in intervals for id in ids):
                     found[subscription] = None
         for touched in written.touched:
-            buckets = self._intervals.get(touched.index_number)
+            buckets = self._intervals.get(touched[0])
             if buckets:
-                for prefix in touched.prefixes():
+                for prefix in prefixes_of(touched):
                     for subscription, intervals in buckets.get(prefix, _EMPTY).items():
                         if subscription not in found and any(
-                            interval.holds(touched.key) for interval in intervals
+                            interval.holds(touched[1]) for interval in intervals
                         ):
                             found[subscription] = None
         return list(found)

@@ -10,7 +10,10 @@ failed, because app code may have acted upon it.
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from camber.database.catalog import (
     CATALOG_POINT,
@@ -23,6 +26,7 @@ from camber.database.catalog import (
     table_document,
     table_point,
 )
+from camber.database.commit_log import LoggedCommit
 from camber.database.overlay import Overlay
 from camber.database.read_set import ReadSet, Touched, WriteSet
 from camber.database.usage import Usage
@@ -59,7 +63,7 @@ class CreationClock:
             return self._last
 
 
-class Pending(NamedTuple):
+class Pending(Struct, frozen=True):
     """A document that the transaction wrote: what lies below, and what it is now."""
 
     table: Table
@@ -69,55 +73,28 @@ class Pending(NamedTuple):
     after_keys: tuple[Touched, ...]
 
 
-class Transaction:
+class Transaction(Struct, eq=False):
     """A transaction. Not for use by two threads at once."""
 
-    __slots__ = (
-        "_base_ms",
-        "_creation",
-        "_journal",
-        "_mint",
-        "_overlay",
-        "_reader",
-        "_stale",
-        "_writes",
-        "begin_ts",
-        "catalog",
-        "now_ns",
-        "reads",
-        "stamp",
-        "usage",
-    )
-
-    def __init__(
-        self,
-        reader: Reader,
-        catalog: Catalog,
-        begin_ts: Timestamp,
-        now_ns: int,
-        creation: CreationClock,
-        mint: IdMint,
-    ) -> None:
-        self._reader = reader
-        self.catalog = catalog
-        self.begin_ts = begin_ts
-        # The time of its begin: what the clock shows to the function that runs in it.
-        self.now_ns = now_ns
-        self._base_ms = max(now_ns, begin_ts + 1) / 1e6
-        self._creation = creation
-        self._mint = mint
-        self.reads = ReadSet()
-        self.usage = Usage()
-        self._writes: dict[str, Pending] = {}
-        # The writes over the reader, for scans; made when first needed. `_stale` are the
-        # documents written since.
-        self._overlay: Overlay | None = None
-        self._stale: list[str] = []
-        # Makes one more document, new and of the platform's own, that tells the timestamp of the
-        # commit; None: there is none. It counts as no write of the app's.
-        self.stamp: Callable[[Timestamp], tuple[str, Pending]] | None = None
-        # What to put back, youngest last, while a nested call runs; None outside of one.
-        self._journal: list[tuple[str, Pending | None]] | None = None
+    _reader: Reader
+    catalog: Catalog
+    begin_ts: Timestamp
+    # The time of its begin: what the clock shows to the function that runs in it.
+    now_ns: int
+    _creation: CreationClock
+    _mint: IdMint
+    reads: ReadSet = field(default_factory=ReadSet)
+    usage: Usage = field(default_factory=Usage)
+    _writes: dict[str, Pending] = field(default_factory=dict)
+    # The writes over the reader, for scans; made when first needed. `_stale` are the documents
+    # written since.
+    _overlay: Overlay | None = None
+    _stale: list[str] = field(default_factory=list)
+    # Makes one more document, new and of the platform's own, that tells the timestamp of the
+    # commit; None: there is none. It counts as no write of the app's.
+    stamp: Callable[[Timestamp], tuple[str, Pending]] | None = None
+    # What to put back, youngest last, while a nested call runs; None outside of one.
+    _journal: list[tuple[str, Pending | None]] | None = None
 
     # Reading
 
@@ -188,19 +165,23 @@ class Transaction:
                 name is not one.
             ValidationError: the table's schema does not allow `value`.
         """
-        if not isinstance(value, Mapping):
+        if type(value) is not dict and not isinstance(value, Mapping):
             raise InvalidArgumentError("Value must be an Object")
         table = self.catalog.find(table_name) or self.ensure_table(table_name)
         id = self._mint.mint(table.number)
-        creation_time = self._creation.next(self._base_ms)
+        creation_time = self._next_creation_time()
         document = {"_id": id, "_creationTime": creation_time, **value}
-        if table.check is not None and table.check.defaults:
-            for name, default in table.check.defaults.items():
+        check = table.check
+        if check is not None and check.defaults:
+            for name, default in check.defaults.items():
                 document.setdefault(name, default)
         if document["_id"] is not id or document["_creationTime"] is not creation_time:
             _check_system_fields({"_id": id, "_creationTime": creation_time}, value)
         self._create(table, id, document)
         return id
+
+    def _next_creation_time(self) -> float:
+        return self._creation.next(max(self.now_ns, self.begin_ts + 1) / 1e6)
 
     async def patch(self, id: str, changes: Mapping[str, Any]) -> None:
         """Merge `changes` into the top level of a document; UNDEFINED removes a field.
@@ -238,7 +219,7 @@ class Transaction:
         """
         current = await self._current(id, "Delete")
         self.usage.write(0)
-        self._set(id, self._pending(current)._replace(after=None, after_keys=()))
+        self._set(id, replace(self._pending(current), after=None, after_keys=()))
 
     async def _current(self, id: str, verb: str) -> "_Current":
         self.usage.open_range()
@@ -268,7 +249,7 @@ class Transaction:
         _check_schema(table, document, self.catalog)
         self.usage.write(size)
         keys = index_keys(table, id, document)
-        self._set(id, self._pending(current)._replace(after=after, after_keys=keys))
+        self._set(id, replace(self._pending(current), after=after, after_keys=keys))
 
     def _create(self, table: Table, id: str, document: dict[str, Any]) -> None:
         size, plain = check_document(document)
@@ -304,7 +285,7 @@ class Transaction:
         id = table.document_id
         document = {
             "_id": id,
-            "_creationTime": self._creation.next(self._base_ms),
+            "_creationTime": self._next_creation_time(),
             **table_document(table),
         }
         # Not counted in the usage: it is not the app's document.
@@ -328,12 +309,10 @@ class Transaction:
             id = fields["_id"]
             touched = index_key(index, id, fields)
             found = await self._reader.scan(
-                index.number, touched.key, touched.key + b"\0", reverse=False, limit=1
+                index.number, touched[1], touched[1] + b"\0", reverse=False, limit=1
             )
             if not found and id not in self._writes:
-                keys = tuple(
-                    key for key in index_keys(table, id, fields) if key.index_number != index.number
-                )
+                keys = tuple(key for key in index_keys(table, id, fields) if key[0] != index.number)
                 self._set(id, Pending(table, text, keys, text, (*keys, touched)))
 
     def _tables(self) -> Table:
@@ -395,7 +374,10 @@ class Transaction:
         writes: list[Write] = []
         points: list[str] = []
         touched: list[Touched] = []
-        for id, (table, before, before_keys, after, after_keys) in self._writes.items():
+        befores: list[tuple[str, str | None]] = []
+        for id, pending in self._writes.items():
+            before, before_keys = pending.before, pending.before_keys
+            after, after_keys = pending.after, pending.after_keys
             if before is None:
                 if after is None:
                     continue
@@ -408,22 +390,24 @@ class Transaction:
                 come = [key for key in after_keys if key not in before_keys]
                 writes.append(Write(id, before, after, gone, come))
                 touched += come
-                if before == after:
-                    # An index is being filled. Whoever reads it sees that, nobody else does.
-                    touched += gone
-                    continue
-                touched += before_keys
-            points.append(id)
-            if table.number == TABLES_NUMBER:
-                points.extend(_catalog_points(after or before))
+                # If nothing else is different, an index is being filled: whoever reads that sees
+                # it, nobody else does.
+                touched += gone if before == after else before_keys
+            befores.append((id, before))
+            if before != after:
+                points.append(id)
+                if pending.table.number == TABLES_NUMBER:
+                    points.extend(_catalog_points(after or before))
         if self.stamp is not None:
             id, pending = self.stamp(ts)
             writes.append(Write(id, None, pending.after, (), pending.after_keys))
             touched += pending.after_keys
+            befores.append((id, None))
             points.append(id)
         if not writes:
             return None
-        return Sealed(Commit(ts, writes), WriteSet(points, touched))
+        written = WriteSet(tuple(points), tuple(touched))
+        return Sealed(Commit(ts, writes), LoggedCommit(ts, written, tuple(befores)))
 
     def changed_tables(self) -> list[tuple[str | None, str | None]]:
         """The `_tables` documents this transaction wrote, as (before, after) texts."""
@@ -434,7 +418,7 @@ class Transaction:
         ]
 
 
-class _Current(NamedTuple):
+class _Current(Struct, frozen=True):
     """A document as the transaction sees it now, about to be written."""
 
     table: Table
@@ -443,7 +427,7 @@ class _Current(NamedTuple):
     fields: dict[str, Any]
 
 
-class Savepoint(NamedTuple):
+class Savepoint(Struct, frozen=True):
     """Where a nested call began."""
 
     outer: "list[tuple[str, Pending | None]] | None"
@@ -451,30 +435,30 @@ class Savepoint(NamedTuple):
     catalog: Catalog
 
 
-class Sealed(NamedTuple):
+class Sealed(Struct, frozen=True):
     """A transaction's writes, ready for the engine and for the log."""
 
     commit: Commit
-    written: WriteSet
+    logged: LoggedCommit
 
 
 def index_key(index: Index, id: str, fields: Mapping[str, Any]) -> Touched:
     """The key under which a document is found in one index."""
     parts = (*index.parts(fields), encode(fields["_creationTime"]))
-    return Touched(index.number, b"".join(parts) + id.encode(), parts)
+    return index.number, b"".join(parts) + id.encode(), parts
 
 
 def index_keys(table: Table, id: str, fields: Mapping[str, Any]) -> tuple[Touched, ...]:
     """The keys under which a document is found, one for each index of its table."""
     created = encode(fields["_creationTime"])
     end = created + id.encode()
-    keys = []
+    keys: list[Touched] = []
     for number, parts_of in table.key_makers:
         if parts_of is None:
-            keys.append(Touched(number, end, (created,)))
+            keys.append((number, end, (created,)))
         else:
             parts = parts_of(fields)
-            keys.append(Touched(number, b"".join(parts) + end, (*parts, created)))
+            keys.append((number, b"".join(parts) + end, (*parts, created)))
     return tuple(keys)
 
 

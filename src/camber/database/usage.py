@@ -4,6 +4,8 @@ One object is shared by a whole tree of nested calls. A counter that passed its 
 passed: an error that app code swallows does not buy it more reads.
 """
 
+from msgspec import Struct
+
 from camber.errors import LimitError
 
 DOCUMENTS_READ_MAX = 32_000
@@ -18,17 +20,14 @@ _ADVICE = (
 )
 
 
-class Usage:
+class Usage(Struct):
     """Counters: documents, bytes (of stored text), ranges opened, writes."""
 
-    __slots__ = ("bytes_read", "bytes_written", "documents_read", "documents_written", "ranges")
-
-    def __init__(self) -> None:
-        self.documents_read = 0
-        self.bytes_read = 0
-        self.ranges = 0
-        self.documents_written = 0
-        self.bytes_written = 0
+    documents_read: int = 0
+    bytes_read: int = 0
+    ranges: int = 0
+    documents_written: int = 0
+    bytes_written: int = 0
 
     def open_range(self) -> None:
         """A `get`, or a query opened.

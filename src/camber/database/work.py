@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from msgspec import Struct, field
+
 from camber.database.catalog import Catalog
 from camber.database.commit_log import LoggedCommit
 from camber.database.transaction import Transaction
@@ -17,7 +19,7 @@ from camber.storage.engine import IndexNumber, Timestamp
 T = TypeVar("T")
 
 
-class Committed(NamedTuple, Generic[T]):
+class Committed(Struct, Generic[T], frozen=True):
     """What a transaction returned, and the timestamp from which it can be seen."""
 
     value: T
@@ -46,62 +48,53 @@ Attempt = Callable[[Transaction], Any]
 Work = Attempt | Transaction | DroppedIndexes | Maintenance | Turn
 
 
-class Entry:
-    """One that waits, and for what."""
+class Entry(Struct, eq=False):
+    """One that waits, and for what; then what became of it."""
 
-    __slots__ = ("future", "work")
-
-    def __init__(self, future: "asyncio.Future[Committed[Any]]", work: Work) -> None:
-        self.future = future
-        self.work = work
-
-
-class Ran:
-    """A batch under way: where it stands, what it will commit, whom it will answer."""
-
-    __slots__ = (
-        "catalog",
-        "commits",
-        "entries",
-        "has_changes",
-        "is_published",
-        "start_catalog",
-        "ts",
-    )
-
-    def __init__(self, ts: Timestamp, catalog: Catalog) -> None:
-        self.ts = ts
-        self.start_catalog = catalog
-        self.catalog = catalog
-        # Whether the engine's batch holds anything to make durable.
-        self.has_changes = False
-        self.is_published = False
-        self.commits: list[LoggedCommit] = []
-        self.entries: list[tuple[Entry, Committed[Any] | None, Exception | None]] = []
-
-    def note(self, entry: Entry, committed: Committed[Any] | None, error: Exception | None) -> None:
-        """What became of an entry. Told at once if it saw, and wrote, nothing that could still
-        be lost; else when the batch is durable."""
-        if self.has_changes:
-            self.entries.append((entry, committed, error))
-        else:
-            _answer(entry, committed, error)
+    future: "asyncio.Future[Committed[Any]]"
+    work: Work
+    outcome: Committed[Any] | Exception | None = None
 
     def answer(self) -> None:
-        for entry, committed, error in self.entries:
-            _answer(entry, committed, error)
+        """Tell its caller, unless he went away."""
+        if self.future.done():
+            return
+        outcome = self.outcome
+        if type(outcome) is Committed:
+            self.future.set_result(outcome)
+        else:
+            assert isinstance(outcome, Exception), "it was run, or has failed"
+            self.future.set_exception(outcome)
+
+
+class Ran(Struct, eq=False):
+    """A batch under way: where it stands, what it will commit, whom it will answer."""
+
+    ts: Timestamp
+    catalog: Catalog
+    # The catalog that the batch began with.
+    start_catalog: Catalog
+    # Whether the engine's batch holds anything to make durable.
+    has_changes: bool = False
+    is_published: bool = False
+    commits: list[LoggedCommit] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+
+    def note(self, entry: Entry, outcome: Committed[Any] | Exception) -> None:
+        """What became of an entry. Told at once if it saw, and wrote, nothing that could still
+        be lost; else when the batch is durable."""
+        entry.outcome = outcome
+        if self.has_changes:
+            self.entries.append(entry)
+        else:
+            entry.answer()
+
+    def answer(self) -> None:
+        for entry in self.entries:
+            entry.answer()
 
     def fail(self, error: Exception) -> None:
         """The batch is lost, and with it whatever a body that failed had seen in it."""
-        for entry, _, _ in self.entries:
-            _answer(entry, None, error)
-
-
-def _answer(entry: Entry, committed: Committed[Any] | None, error: Exception | None) -> None:
-    if entry.future.done():
-        return  # Its caller went away.
-    if error is not None:
-        entry.future.set_exception(error)
-    else:
-        assert committed is not None
-        entry.future.set_result(committed)
+        for entry in self.entries:
+            entry.outcome = error
+            entry.answer()

@@ -59,7 +59,7 @@ class Pending:
         self.log.append((commit.ts, self.number, self.documents, changes))
 
     def _add_write(self, write: Write) -> None:
-        id, before, after, removed, added = write
+        id, before, after = write.id, write.before, write.after
         if before != after:
             if id not in self.before:
                 self.before[id] = before
@@ -70,9 +70,9 @@ class Pending:
             elif after is None:
                 self.documents -= 1
         entries = self.entries
-        for entry in removed:
+        for entry in write.removed:
             entries.setdefault(entry[0], {})[entry[1]] = None
-        for entry in added:
+        for entry in write.added:
             of_index = entries.get(entry[0])
             if of_index is None:
                 of_index = entries[entry[0]] = {}

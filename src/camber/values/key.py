@@ -49,6 +49,8 @@ def encode(value: "Value | Undefined") -> bytes:
     kind = type(value)
     if kind is str:
         return _encode_string(value)  # type: ignore[arg-type]  # checked in the line above
+    if kind is float:
+        return _encode_float(value)  # type: ignore[arg-type]  # checked in the line above
     try:
         return _ENCODERS[kind](value)
     except KeyError:
@@ -61,6 +63,9 @@ def compile_fields(paths: Sequence[FieldPath]) -> Callable[[Mapping[str, Any]], 
     A path leads through objects, `("a", "b")` to the `b` of the object in `a`. Where it leads
     nowhere the field is UNDEFINED.
     """
+    if len(paths) == 1 and len(paths[0]) == 1:
+        name = paths[0][0]
+        return lambda document: (encode(document.get(name, UNDEFINED)),)
     if all(len(path) == 1 for path in paths):
         names = [path[0] for path in paths]
         return lambda document: tuple([encode(document.get(name, UNDEFINED)) for name in names])
