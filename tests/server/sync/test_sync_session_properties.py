@@ -31,7 +31,7 @@ from camber.server.sync.messages import (
 from camber.server.sync.session import Evaluation, Query, RunAction, RunMutation, Session, Verify
 from camber.server.sync.wire import decode
 
-EXAMPLES: Final = int(os.environ.get("SYNC_EXAMPLES", "100"))
+EXAMPLES: Final = int(os.environ.get("SYNC_EXAMPLES", "80"))
 KEYS: Final = ("a", "b", "c")
 OWN: Final = ("https://id|ada", "https://id|bob")
 

@@ -17,12 +17,12 @@ and identity versions never go back.
 
 from collections.abc import Callable, Mapping
 from hashlib import sha256
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol
 
-from camber.database.pagination import InvalidCursorError
 from camber.errors import RequestError
 from camber.functions.identity import NOBODY, Identity
 from camber.functions.outcome import Outcome
+from camber.server.sync.commands import Command, RunAction, RunMutation, Verify
 from camber.server.sync.farewell import (
     EXPIRED,
     Farewell,
@@ -45,11 +45,25 @@ from camber.server.sync.messages import (
     MutationRequest,
     MutationResponse,
     QueryResult,
-    TokenType,
     Transition,
     Version,
 )
+from camber.server.sync.query import FixedResult, Query, Result
 from camber.storage.engine import Timestamp
+
+# What an owner deals with, wherever it is defined.
+__all__ = [
+    "Command",
+    "Committing",
+    "Evaluation",
+    "FixedResult",
+    "Query",
+    "Result",
+    "RunAction",
+    "RunMutation",
+    "Session",
+    "Verify",
+]
 
 QUERIES_MAX: Final = 1000
 """Queries that one connection may have at a time. FatalError `TooManyQueries` beyond: connecting
@@ -73,47 +87,6 @@ SKEW_MS_MAX: Final = 1 << 53
 """Clocks further apart than that are not compared: clients could not read the number."""
 
 
-class Watcher(Protocol):
-    """Who waits for a result to change."""
-
-    def changed(self) -> None:
-        """What is watched is no longer current."""
-
-
-class Result(Protocol):
-    """What an evaluation came to, and where to wait for its end."""
-
-    @property
-    def outcome(self) -> Outcome: ...
-
-    @property
-    def is_current(self) -> bool:
-        """False once a later commit touched what was read."""
-
-    def watch(self, watcher: "Query", /) -> None: ...
-
-    def unwatch(self, watcher: "Query", /) -> None:
-        """Safe when not watching."""
-
-
-class FixedResult:
-    """A result that no commit changes, such as that there is no such function. (Other code may:
-    see `Session.evaluate_all`.)"""
-
-    __slots__ = ("outcome",)
-
-    is_current: Final = True
-
-    def __init__(self, outcome: Outcome) -> None:
-        self.outcome = outcome
-
-    def watch(self, watcher: "Query", /) -> None:
-        """There is nothing to wait for."""
-
-    def unwatch(self, watcher: "Query", /) -> None:
-        """There was nothing to wait for."""
-
-
 class Committing(Protocol):
     """A mutation that runs."""
 
@@ -122,122 +95,12 @@ class Committing(Protocol):
         """Whether its writes are on their way, or visible, and it has not returned."""
 
 
-# What a session asks for.
-
-
-class Verify(NamedTuple):
-    """Find out who that is, then call `verified` or `refused`; feed no message before."""
-
-    token_type: TokenType
-    value: str
-    impersonating: Mapping[str, Any] | None
-
-
-class RunMutation(NamedTuple):
-    """Run it after all earlier ones: `mutation_started`, then `mutation_finished`."""
-
-    request_id: int
-    path: str
-    args: Any
-    component_path: str | None
-    identity: Identity
-    """Who asked, when the request arrived."""
-    session_id: str | None
-    """None if the client never said Connect: then it cannot be recognised when sent again."""
-    log_id: str
-    """The request id for logs and error texts, the same however often it is sent. Empty without
-    a session."""
-    size: int
-
-
-class RunAction(NamedTuple):
-    """Run it at once, beside all others, then `action_finished`."""
-
-    request_id: int
-    path: str
-    args: Any
-    component_path: str | None
-    identity: Identity
-    session_id: str | None
-    log_id: str
-    size: int
-
-
-Command: TypeAlias = Verify | RunMutation | RunAction
-
-
 class Evaluation(NamedTuple):
     """What to evaluate for a transition: every query, at `ts`, for `identity`."""
 
     ts: Timestamp
     identity: Identity
-    queries: "list[Query]"
-
-
-class Query:
-    """One query of a session. It is the watcher of its result."""
-
-    __slots__ = (
-        "_result",
-        "_session",
-        "args",
-        "component_path",
-        "journal",
-        "outcome",
-        "path",
-        "prepared",
-        "query_id",
-    )
-
-    def __init__(self, session: "Session", added: AddQuery) -> None:
-        self.query_id = added.query_id
-        self.path = added.path
-        self.args = added.args
-        self.component_path = added.component_path
-        # Where its page ends, from the client at first and from each execution then.
-        self.journal = added.journal
-        # What the client got last, or would see no difference from. None until the first.
-        self.outcome: Outcome | None = None
-        # What the owner made of path and arguments, for the next evaluation. Nothing here reads it.
-        self.prepared: Any = None
-        # Watched from each `take` until it changes or another is taken; None in between.
-        self._result: Result | None = None
-        # None once the query was removed.
-        self._session: Session | None = session
-
-    def changed(self) -> None:
-        """The result is no longer current: the session will want it evaluated again."""
-        self._result = None
-        if self._session is not None:
-            self._session._query_changed(self)
-
-    def take(self, result: Result) -> bool:
-        """Go over to `result`. Returns whether it is still current, and is watched now."""
-        watched, self._result = self._result, None
-        is_current = result.is_current
-        if watched is not None and watched is not result:
-            watched.unwatch(self)
-        if is_current:
-            if watched is not result:
-                result.watch(self)
-            self._result = result
-        return is_current
-
-    def drop(self) -> None:
-        """The query is in no set any more."""
-        self._session = None
-        watched, self._result = self._result, None
-        if watched is not None:
-            watched.unwatch(self)
-
-    def keep_journal(self, outcome: Outcome) -> None:
-        """Remember where the page ends. A failure does not move it: once the query is well again
-        it shall show the same range."""
-        if outcome.failure is None or outcome.journal is not None:
-            self.journal = outcome.journal
-        elif isinstance(outcome.error, InvalidCursorError):
-            # It may be the journal that is wrong.
-            self.journal = None
+    queries: list[Query]
 
 
 class _UnderWay(NamedTuple):
@@ -594,7 +457,8 @@ class Session:
         self._all_stale = True
         self._want()
 
-    def _query_changed(self, query: Query) -> None:
+    def query_changed(self, query: Query) -> None:
+        """One of the queries is stale. Within the publishing of a commit, for each who watches."""
         self._stale[query] = None
         if not self._is_wanted:
             self._want()
