@@ -31,6 +31,7 @@ from camber.server.variables import Variables
 from camber.services.auth.verifier import JwtVerifier
 from camber.services.auth.web import Web
 from camber.services.files import keep_collecting
+from camber.services.receipts import keep_removing
 from camber.storage.blobs import DirectoryBlobs
 from camber.storage.sqlite import open_sqlite
 from camber.system.instance import Instance, load_instance
@@ -112,7 +113,7 @@ class Deployment:
                 Variables(database, access),
             ),
         )
-        self._collector: asyncio.Task[None] | None = None
+        self._services: list[asyncio.Task[None]] = []
 
     @staticmethod
     async def open(settings: Settings, clock: Clock | None = None) -> "Deployment":
@@ -144,7 +145,10 @@ class Deployment:
         self._watchdog.follow(asyncio.get_running_loop())
         await self.set_missing_variables(self.settings.variables)
         self._follow_variables()
-        self._collector = asyncio.create_task(keep_collecting(self.database, self._blobs))
+        self._services = [
+            asyncio.create_task(keep_collecting(self.database, self._blobs)),
+            asyncio.create_task(keep_removing(self.database, self._clock)),
+        ]
 
     # The app
 
@@ -202,11 +206,11 @@ class Deployment:
 
     async def close(self) -> None:
         """Stop everything, in reverse. Safe to call twice."""
-        if self._collector is not None:
-            self._collector.cancel()
+        while self._services:
+            service = self._services.pop()
+            service.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._collector
-            self._collector = None
+                await service
         await self._sync.close()
         await self._actions.close()
         await self._verifier.close()

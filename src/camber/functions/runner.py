@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any, Final, NamedTuple, Protocol
 
 from camber.clock import Clock
-from camber.database.database import Database, backoff_seconds
+from camber.database.database import Database, backoff_seconds, complete
 from camber.database.pagination import Cursors, InvalidCursorError
 from camber.database.transaction import Transaction
 from camber.errors import (
@@ -39,6 +39,7 @@ from camber.functions.failure import Failure, explain
 from camber.functions.fetch import Request, Response
 from camber.functions.files import FileStore
 from camber.functions.identity import Identity
+from camber.functions.once import leave, outcome_of
 from camber.functions.outcome import Outcome
 from camber.functions.path import display
 from camber.functions.query import TableQuery
@@ -47,7 +48,7 @@ from camber.functions.registry import Registry
 from camber.functions.side import SideThreads
 from camber.functions.watchdog import Watchdog
 from camber.storage.engine import Timestamp
-from camber.system.receipts import ClientRequest
+from camber.system.receipts import Claim, ClientRequest, claim_of, find_receipt
 from camber.values.value import survey
 from camber.values.wire import pack, pack_value, unpack_value
 
@@ -108,8 +109,12 @@ class _Attempt(NamedTuple):
     """A body that has run, once, to its end."""
 
     outcome: Outcome
-    execution: Execution
-    call: Call
+    tx: Transaction
+    # What the result depends on beside what was read.
+    identity_read: bool = False
+    clock_read: bool = False
+    # Whether it did not run at all: the outcome is that of the time when it did.
+    is_repeat: bool = False
 
 
 class ActionRunner(Protocol):
@@ -209,32 +214,44 @@ class Runner:
         return outcome
 
     async def run_mutation(self, invocation: Invocation) -> Outcome:
-        """Run a mutation; its outcome is known once it is durable.
+        """Run a mutation; its outcome is known once it is durable. One that a client has numbered
+        is done once: sent again, it is answered with what came of it then.
 
         Raises:
             TransientError: it could not be committed; the same call may succeed later.
             InternalError: the store failed.
         """
-        function = invocation.function
+        function, request = invocation.function, invocation.request
         try:
-            _check_arguments(function, invocation.arguments)
+            if request is None:
+                _check_arguments(function, invocation.arguments)
+                claim = None
+            else:
+                arguments = _key_of(function, invocation.arguments)
+                claim = claim_of(request, function.path, arguments)
         except Exception as error:  # the edge of the call: whatever the arguments are
             outcome = self._failed_before(invocation, error)
         else:
-            if self._is_slow(function):
-                outcome = await self._run_mutation_aside(invocation)
-            else:
-                try:
-                    outcome = await self._commit_in_line(invocation, INLINE_SECONDS)
-                except _TooSlowError as slow:
-                    if slow.is_stubborn:
-                        outcome = await self._commit_in_line(invocation, BODY_SECONDS)
-                    else:
-                        self._note_slow(function)
-                        outcome = await self._run_mutation_aside(invocation)
+            try:
+                outcome = await self._run_mutation(invocation, claim)
+            finally:
+                if request is not None:
+                    request.is_committing = False
         if outcome.log or outcome.failure is not None:
             self._tell(invocation, outcome)
         return outcome
+
+    async def _run_mutation(self, invocation: Invocation, claim: Claim | None) -> Outcome:
+        function = invocation.function
+        if self._is_slow(function):
+            return await self._run_mutation_aside(invocation, claim)
+        try:
+            return await self._commit_in_line(invocation, claim, INLINE_SECONDS)
+        except _TooSlowError as slow:
+            if slow.is_stubborn:
+                return await self._commit_in_line(invocation, claim, BODY_SECONDS)
+            self._note_slow(function)
+        return await self._run_mutation_aside(invocation, claim)
 
     async def run_action(self, invocation: Invocation) -> Outcome:
         """Run an action in a process of its own. Never retried."""
@@ -396,54 +413,54 @@ class Runner:
                 self._note_slow(invocation.function)
         return await self._attempt_aside(invocation, ts)
 
-    async def _commit_in_line(self, invocation: Invocation, limit_seconds: float) -> Outcome:
-        def attempt(tx: Transaction) -> Outcome:
-            outcome = self._attempt(invocation, tx, limit_seconds).outcome
-            if outcome.failure is not None:
-                raise _FailedError(outcome)
-            return outcome
+    async def _commit_in_line(
+        self, invocation: Invocation, claim: Claim | None, limit_seconds: float
+    ) -> Outcome:
+        def attempt(tx: Transaction) -> _Attempt:
+            done = self._attempt_once(invocation, claim, tx, limit_seconds)
+            _go_to_commit(invocation, done)
+            return done
 
         try:
             committed = await self.database.run(attempt)
         except _FailedError as failed:
             return failed.outcome
-        committed.value.ts = committed.ts
-        return committed.value
+        return _committed(committed.value, committed.ts)
 
     # On a side thread
 
-    async def _run_mutation_aside(self, invocation: Invocation) -> Outcome:
+    async def _run_mutation_aside(self, invocation: Invocation, claim: Claim | None) -> Outcome:
+        request = invocation.request
         for conflicts in range(CONFLICTS_MAX):
-            attempt = await self._attempt_aside(invocation)
-            outcome = attempt.outcome
-            if outcome.failure is not None:
-                return outcome
+            attempt = await self._attempt_aside(invocation, claim=claim)
             try:
-                outcome.ts = await self.database.commit(attempt.call.tx)
-                return outcome
+                _go_to_commit(invocation, attempt)
+                return _committed(attempt, await self.database.commit(attempt.tx))
+            except _FailedError as failed:
+                return failed.outcome
             except ConflictError:
+                if request is not None:
+                    request.is_committing = False
                 await asyncio.sleep(backoff_seconds(conflicts))
-        return await self._run_mutation_alone(invocation)
+        return await self._run_mutation_alone(invocation, claim)
 
-    async def _run_mutation_alone(self, invocation: Invocation) -> Outcome:
+    async def _run_mutation_alone(self, invocation: Invocation, claim: Claim | None) -> Outcome:
         """Run a mutation aside while nobody else commits: it has conflicted too often, and shall
         not starve."""
 
-        async def attempt() -> tuple[Transaction, Outcome]:
-            done = await self._attempt_aside(invocation)
-            if done.outcome.failure is not None:
-                raise _FailedError(done.outcome)
-            return done.call.tx, done.outcome
+        async def attempt() -> tuple[Transaction, _Attempt]:
+            done = await self._attempt_aside(invocation, claim=claim)
+            _go_to_commit(invocation, done)
+            return done.tx, done
 
         try:
             committed = await self.database.run_alone(attempt)
         except _FailedError as failed:
             return failed.outcome
-        committed.value.ts = committed.ts
-        return committed.value
+        return _committed(committed.value, committed.ts)
 
     async def _attempt_aside(
-        self, invocation: Invocation, ts: Timestamp | None = None
+        self, invocation: Invocation, ts: Timestamp | None = None, claim: Claim | None = None
     ) -> "_Attempt":
         """Run a body on a side thread, on a snapshot of its own: the newest, or one at `ts`."""
         snapshot = await self.database.engine.snapshot()
@@ -455,7 +472,9 @@ class Runner:
         except BaseException:
             snapshot.close()
             raise
-        return await self._side.run(snapshot.close, self._attempt, invocation, tx, BODY_SECONDS)
+        return await self._side.run(
+            snapshot.close, self._attempt_once, invocation, claim, tx, BODY_SECONDS
+        )
 
     def _is_slow(self, function: AnyFunction) -> bool:
         slow = self._slow
@@ -473,6 +492,26 @@ class Runner:
         self._slow[function.path] = self._clock.monotonic() + SLOW_SECONDS
 
     # One attempt
+
+    def _attempt_once(
+        self, invocation: Invocation, claim: Claim | None, tx: Transaction, limit_seconds: float
+    ) -> "_Attempt":
+        """As `_attempt`, for what is claimed, unless it is done already."""
+        if claim is None:
+            return self._attempt(invocation, tx, limit_seconds)
+        try:
+            receipt = complete(find_receipt(tx, claim))
+        except UserError as error:
+            return _Attempt(self._failed(invocation, error, tx, LogCapture()), tx)
+        if receipt is not None:
+            outcome = outcome_of(receipt, tx)
+            # What it said has been told.
+            outcome.request_id = invocation.request_id or new_request_id()
+            return _Attempt(outcome, tx, is_repeat=True)
+        done = self._attempt(invocation, tx, limit_seconds)
+        if done.outcome.text is not None:
+            leave(tx, claim, done.outcome)
+        return done
 
     def _attempt(self, invocation: Invocation, tx: Transaction, limit_seconds: float) -> "_Attempt":
         """Run a body to its end in `tx`, on this thread.
@@ -507,12 +546,12 @@ class Runner:
             if not isinstance(error, InvalidCursorError):
                 # The page that a client has on view keeps its end until the query recovers.
                 failed.journal = invocation.journal
-            return _Attempt(failed, execution, call)
+            return _Attempt(failed, tx, call.identity_read, execution.clock_read)
         finally:
             current_execution.reset(token)
         outcome = Outcome(text, tx.begin_ts, tx.reads, execution.log.lines)
         outcome.journal = call.page_end
-        return _Attempt(outcome, execution, call)
+        return _Attempt(outcome, tx, call.identity_read, execution.clock_read)
 
     def _remember(self, invocation: Invocation, arguments: str, attempt: "_Attempt") -> Outcome:
         """Cache a result that nobody watches."""
@@ -528,9 +567,9 @@ class Runner:
             return self.cache.add_past(outcome)
         key: Key | None = None
         if not isinstance(outcome.error, _CHANCE):
-            identity = invocation.identity.key if attempt.call.identity_read else None
+            identity = invocation.identity.key if attempt.identity_read else None
             key = (function.path, arguments, identity, invocation.journal)
-        return self.cache.add(key, outcome, timed=attempt.execution.clock_read)
+        return self.cache.add(key, outcome, timed=attempt.clock_read)
 
     def _failed_before(self, invocation: Invocation, error: Exception) -> Outcome:
         return self._failed(invocation, error, self.database.snapshot(), LogCapture())
@@ -623,6 +662,25 @@ class Runner:
         if not isinstance(response, Response):
             raise InvalidArgumentError("HTTP actions must return a Response")
         return response
+
+
+def _go_to_commit(invocation: Invocation, attempt: _Attempt) -> None:
+    """Nothing but the commit is to come now.
+
+    Raises:
+        _FailedError: the body failed, so there is nothing to commit.
+    """
+    if attempt.outcome.failure is not None:
+        raise _FailedError(attempt.outcome)
+    if invocation.request is not None:
+        invocation.request.is_committing = not attempt.is_repeat
+
+
+def _committed(attempt: _Attempt, ts: Timestamp) -> Outcome:
+    outcome = attempt.outcome
+    if not attempt.is_repeat:
+        outcome.ts = ts
+    return outcome
 
 
 def _run_body(call: Call) -> str:

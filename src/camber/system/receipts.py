@@ -105,17 +105,13 @@ def leave_receipt(tx: Transaction, claim: Claim, result: str, log: Sequence[Any]
     table = tx.catalog.find(RECEIPTS)
     assert table is not None, "the platform's tables are always there"
 
+    # All but the timestamp is made here, where an error is still the mutation's own.
+    rest = pack({"digest": digest, "log": log, "result": result}, plain=True)[1:]
+
     def stamp(ts: Timestamp) -> tuple[str, Pending]:
-        document = {
-            "_id": id,
-            "_creationTime": ts / 1e6,
-            "digest": digest,
-            "log": log,
-            "result": result,
-            "ts": str(ts),
-        }
-        keys = index_keys(table, id, document)
-        return id, Pending(table, None, (), pack(document, plain=True), keys)
+        created = ts / 1e6
+        text = f'{{"_id":"{id}","_creationTime":{created!r},"ts":"{ts}",{rest}'
+        return id, Pending(table, None, (), text, index_keys(table, id, {"_creationTime": created}))
 
     tx.stamp = stamp
 
