@@ -183,11 +183,14 @@ def _provider(number: int, given: object) -> Provider:
     try:
         return _provider_of_fields(dict(given))
     except ConfigError as error:
-        text = str(error).replace("application_id", "applicationID")
+        text = str(error).replace("`application_id` must", "`applicationID` must")
         raise ConfigError(f"`providers[{number}]`: {text}") from None
 
 
 def _provider_of_fields(fields: dict[Any, Any]) -> Provider:
+    # Both spellings are natural to somebody.
+    if "application_id" in fields and "applicationID" not in fields:
+        fields["applicationID"] = fields.pop("application_id")
     if "type" not in fields:
         _check_fields(fields, _OIDC_FIELDS, _OIDC_FIELDS)
         return OidcProvider(fields["domain"], fields["applicationID"])
