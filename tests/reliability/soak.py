@@ -11,9 +11,11 @@ from pathlib import Path
 
 import hostility
 import kills
+import malformed
 import memories
 import races
 import state_app
+import uvloop
 from histories import record_history
 from list_append import check, write_history
 from served import Served
@@ -106,6 +108,14 @@ def soak_disk(folder: Path, count: int, seed: int) -> str:
     return f"{3 * count} times full; nothing lost."
 
 
+def soak_frames(folder: Path, count: int, seed: int) -> str:
+    """Send `count` malformed WebSocket frames."""
+    report = uvloop.run(malformed.flood(count, seed))
+    assert report.log_bytes <= max(count, 1000), f"{report.log_bytes} bytes were logged"
+    codes = ", ".join(f"{code}: {number}" for code, number in sorted(report.codes.items()))
+    return f"{report.frames} frames, {report.log_bytes} bytes of log; ends by code {codes}."
+
+
 COMMANDS: dict[str, tuple[Callable[[Path, int, int], str], int]] = {
     "kills": (soak_kills, 1000),
     "history": (soak_history, 20_000),
@@ -114,6 +124,7 @@ COMMANDS: dict[str, tuple[Callable[[Path, int, int], str], int]] = {
     "memory": (soak_memory, 200_000),
     "drain": (soak_drain, 50),
     "disk": (soak_disk, 20),
+    "frames": (soak_frames, 1_000_000),
 }
 
 

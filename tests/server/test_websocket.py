@@ -207,14 +207,15 @@ def test_1_pieces_of_a_message_are_one_message(run: Run) -> None:
         def received(self, text: bytes) -> None:
             size = int(text)
             self.socket.send([])
-            self.socket.send([b"a", b"", b"b" * size, b"c"])
+            self.socket.send([b"a", b"", b"b" * size, *[b"c"] * 3000, b"d" * size])
 
     async def main() -> None:
         async with talking(Sender()) as client:
             for size in (3, 40_000, 3_000_000):
                 client.send(frame(TEXT, b"%d" % size))
                 assert await client.text() == b""
-                assert await client.text() == b"a" + b"b" * size + b"c"
+                expected = b"a" + b"b" * size + b"c" * 3000 + b"d" * size
+                assert await client.text() == expected
 
     run(main())
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import resource
 import socket
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias
@@ -28,7 +30,7 @@ from raw_websocket import (
 
 from camber.server.exchange import Exchange
 from camber.server.limits import Limits
-from camber.server.listener import listen
+from camber.server.listener import Listener, listen
 from camber.server.websocket import WebSocket, WebSocketLimits
 
 Run: TypeAlias = Callable[[Coroutine[Any, Any, None]], None]
@@ -485,3 +487,38 @@ def test_many_requests_may_come_before_a_handshake(run: Run) -> None:
             assert await Peer(client).text() == b"hello"
 
     run(main())
+
+
+def test_running_out_of_open_files_is_survived(caplog: pytest.LogCaptureFixture) -> None:
+    def connect_while_possible(listener: Listener, found: list[socket.socket]) -> None:
+        while True:
+            found.append(socket.socket())
+            found[-1].setblocking(False)
+            found[-1].connect_ex(("127.0.0.1", listener.number))
+
+    async def check(client: Peer) -> None:
+        client.send(frame(TEXT, b"hello"))
+        assert await client.text() == b"hello"
+
+    async def main() -> None:
+        found: list[socket.socket] = []
+        async with serving(upgrading(Echo)) as listener, peer(listener) as client:
+            await check(client)
+            before = resource.getrlimit(resource.RLIMIT_NOFILE)
+            highest = max(map(int, os.listdir("/proc/self/fd")))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 20, before[1]))
+            try:
+                with pytest.raises(OSError, match="Too many open files"):
+                    connect_while_possible(listener, found)
+                for _ in range(10):
+                    await check(client)
+            finally:
+                for one in found:
+                    one.close()
+                resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            await check(client)
+            async with peer(listener) as another:
+                await check(another)
+
+    uvloop.run(asyncio.wait_for(main(), 20))
+    assert caplog.records == []

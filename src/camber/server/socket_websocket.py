@@ -32,8 +32,8 @@ OPEN: Final = 0
 CLOSING: Final = 1  # a close frame was sent, and the peer's is awaited
 OVER: Final = 2  # the receiver was told, and what still arrives is dropped
 
-# Longer messages are handed to the socket in pieces instead of being joined.
-_JOIN_BYTES_MAX: Final = 32 * 1024
+# Longer messages, and pieces of them, are handed to the socket as they are instead of being joined.
+_JOIN_BYTES_MAX: Final = 16 * 1024
 # Input is taken apart in slices of this size, until a turn has had its frames.
 _SLICE_BYTES: Final = 16 * 1024
 _TURN_FRAMES: Final = 200
@@ -124,8 +124,8 @@ class SocketWebSocket(asyncio.Protocol, WebSocket):
     def begin(self, answer: bytes, rest: bytes, *, is_full: bool) -> None:
         """Answer the handshake, and take `rest`, the input that followed it."""
         full = self._limits.full_bytes
-        self._transport.set_write_buffer_limits(full - 1, full // 4)
         self._transport.set_protocol(self)
+        self._transport.set_write_buffer_limits(full - 1, full // 4)
         self._write(answer)
         if is_full:
             self.pause_writing()
@@ -267,13 +267,12 @@ class SocketWebSocket(asyncio.Protocol, WebSocket):
         if self._stage != OPEN:
             return
         size = sum([len(piece) for piece in pieces])
+        head = encode_head(size)
         if size <= _JOIN_BYTES_MAX:
-            self._write(b"".join((encode_head(size), *pieces)))
+            self._write(b"".join((head, *pieces)))
         else:
-            self._sent += size
-            head = encode_head(size)
-            self._sent += len(head)
-            self._transport.writelines((head, *pieces))
+            self._sent += len(head) + size
+            self._transport.writelines(_join_short((head, *pieces)))
 
     def _write(self, data: bytes) -> None:
         self._sent += len(data)
@@ -387,3 +386,17 @@ class SocketWebSocket(asyncio.Protocol, WebSocket):
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def _join_short(pieces: Sequence[bytes]) -> list[bytes]:
+    """The same bytes, with neighbours joined unless they are long: each piece costs something."""
+    joined: list[bytes] = []
+    short: list[bytes] = []
+    for piece in pieces:
+        if len(piece) > _JOIN_BYTES_MAX:
+            joined += (b"".join(short), piece)
+            short.clear()
+        else:
+            short.append(piece)
+    joined.append(b"".join(short))
+    return [piece for piece in joined if piece]
