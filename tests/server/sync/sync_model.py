@@ -100,6 +100,12 @@ class World:
             result.end()
         return self.ts
 
+    def forget(self) -> None:
+        """Other code is in force: no result is current any more."""
+        results, self._results = self._results, []
+        for result in results:
+            result.end()
+
     def value(self, key: str, ts: int) -> int:
         return next((v for at, v in reversed(self._past.get(key, [])) if at <= ts), 0)
 

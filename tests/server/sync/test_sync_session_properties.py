@@ -262,7 +262,7 @@ class _Scene:
             case "reconnect":
                 peer.reconnect()
             case "other code":
-                peer.session.evaluate_all()
+                self.world.forget()
             case "settle":
                 self.settle()
             case _:

@@ -1,7 +1,7 @@
 """One query of a client: what was asked, what the client has of it, and who tells when that
 changes."""
 
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from camber.database.pagination import InvalidCursorError
 from camber.functions.outcome import Outcome
@@ -16,30 +16,12 @@ class Result(Protocol):
 
     @property
     def is_current(self) -> bool:
-        """False once a later commit touched what was read."""
+        """False once a later commit touched what was read, or other code is in force."""
 
     def watch(self, watcher: "Query", /) -> None: ...
 
     def unwatch(self, watcher: "Query", /) -> None:
         """Safe when not watching."""
-
-
-class FixedResult:
-    """A result that no commit changes, such as that there is no such function. (Other code may:
-    see `Session.evaluate_all`.)"""
-
-    __slots__ = ("outcome",)
-
-    is_current: Final = True
-
-    def __init__(self, outcome: Outcome) -> None:
-        self.outcome = outcome
-
-    def watch(self, watcher: "Query", /) -> None:
-        """There is nothing to wait for."""
-
-    def unwatch(self, watcher: "Query", /) -> None:
-        """There was nothing to wait for."""
 
 
 class Owner(Protocol):

@@ -48,7 +48,7 @@ from camber.server.sync.messages import (
     Transition,
     Version,
 )
-from camber.server.sync.query import FixedResult, Query, Result
+from camber.server.sync.query import Query, Result
 from camber.storage.engine import Timestamp
 
 # What an owner deals with, wherever it is defined.
@@ -56,7 +56,6 @@ __all__ = [
     "Command",
     "Committing",
     "Evaluation",
-    "FixedResult",
     "Query",
     "Result",
     "RunAction",
@@ -179,7 +178,7 @@ class Session:
         self._removed: list[int] = []
         # The last accepted.
         self._identity = NOBODY
-        # Every query is to be evaluated again: the identity changed, or the code did.
+        # It changed, so every query is to be evaluated again.
         self._all_stale = False
         # From an Authenticate until its token was verified.
         self._is_verifying = False
@@ -451,11 +450,6 @@ class Session:
         return self._redact and not identity.is_admin
 
     # Transitions.
-
-    def evaluate_all(self) -> None:
-        """Other code is in force: what is no result of a query that ran may differ now."""
-        self._all_stale = True
-        self._want()
 
     def query_changed(self, query: Query) -> None:
         """One of the queries is stale. Within the publishing of a commit, for each who watches."""

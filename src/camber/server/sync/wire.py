@@ -228,35 +228,25 @@ def _transition_head(start: Version, end: Version) -> bytes:
 def encode_transition(transition: Transition, server_ts_ns: int) -> Pieces:
     """`server_ts_ns` is the wall clock in nanoseconds."""
     start, end, removed, results, skew_ms, hidden = transition
+    head = _transition_head(start, end)
+    last = _transition_tail(skew_ms, server_ts_ns)
     if len(results) == 1 and not removed:
-        return _encode_small(transition, results[0], server_ts_ns)
-    pieces = [_transition_head(start, end)]
+        # What most transitions are, to thousands of clients at a time.
+        kind, query_id, tail = _encode_result(results[0], hidden)
+        if len(tail) == 1:
+            return [b'%b{"type":"%b","queryId":%d%b%b' % (head, kind, query_id, tail[0], last)]
+    pieces = [head]
     separator = b""
     for query_id in removed:
         pieces.append(separator + b'{"type":"QueryRemoved","queryId":%d}' % query_id)
         separator = b","
     for result in results:
-        kind = b"QueryUpdated" if result.outcome.failure is None else b"QueryFailed"
-        pieces.append(separator + b'{"type":"%b","queryId":%d' % (kind, result.query_id))
-        pieces += _result_tail(result, hidden)
+        kind, query_id, tail = _encode_result(result, hidden)
+        pieces.append(separator + b'{"type":"%b","queryId":%d' % (kind, query_id))
+        pieces += tail
         separator = b","
-    pieces.append(_transition_tail(skew_ms, server_ts_ns))
+    pieces.append(last)
     return pieces
-
-
-def _encode_small(transition: Transition, result: QueryResult, server_ts_ns: int) -> Pieces:
-    """As above, for one result alone: what most transitions are, to thousands of clients."""
-    start, end, _, _, skew_ms, hidden = transition
-    head = b'%b{"type":"%b","queryId":%d' % (
-        _transition_head(start, end),
-        b"QueryUpdated" if result.outcome.failure is None else b"QueryFailed",
-        result.query_id,
-    )
-    tail = _result_tail(result, hidden)
-    end_piece = _transition_tail(skew_ms, server_ts_ns)
-    if len(tail) == 1:
-        return [head + tail[0] + end_piece]
-    return [head, *tail, end_piece]
 
 
 def _transition_tail(skew_ms: int | None, server_ts_ns: int) -> bytes:
@@ -265,18 +255,19 @@ def _transition_tail(skew_ms: int | None, server_ts_ns: int) -> bytes:
     return b'],"clientClockSkew":%d,"serverTs":%d}' % (skew_ms, server_ts_ns)
 
 
-def _result_tail(result: QueryResult, hidden: bool) -> Sequence[bytes]:
-    """All that follows a query id: the same for all who watch this outcome."""
-    outcome = result.outcome
-    if result.journal is not outcome.journal:
-        return _encode_tail(outcome, result.journal, hidden)
+def _encode_result(result: QueryResult, hidden: bool) -> tuple[bytes, int, Sequence[bytes]]:
+    """Kind, query id, and all that follows it, which is the same for all who watch the outcome."""
+    query_id, outcome, journal = result
+    kind = b"QueryUpdated" if outcome.failure is None else b"QueryFailed"
+    if journal is not outcome.journal:
+        return kind, query_id, _encode_tail(outcome, journal, hidden)
     encodings = outcome.encodings
     if encodings is None:
         encodings = outcome.encodings = {}
     tail = encodings.get(hidden)
     if tail is None:
-        tail = encodings[hidden] = _encode_tail(outcome, result.journal, hidden)
-    return tail
+        tail = encodings[hidden] = _encode_tail(outcome, journal, hidden)
+    return kind, query_id, tail
 
 
 def _encode_tail(outcome: Outcome, journal: str | None, hidden: bool) -> Sequence[bytes]:
