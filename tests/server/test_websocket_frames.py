@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from raw_websocket import PING, TEXT, fragments, frame
 
-from camber.server.websocket_frames import FrameReader, Incoming, Kind, encode_close, whole_text
+from camber.server.websocket_frames import FrameReader, Incoming, Kind, encode_close, text_at
 
 BIG = 1 << 25
 
@@ -17,12 +17,15 @@ def read(pieces: list[bytes], limit: int = BIG) -> list[Incoming]:
 
 
 def read_both_ways(pieces: list[bytes], limit: int = BIG) -> list[Incoming]:
-    """What a socket makes of `pieces`."""
+    """What a socket makes of `pieces`: the short way wherever it may be taken."""
     reader = FrameReader(limit)
     found: list[Incoming] = []
     for piece in pieces:
-        text = whole_text(piece) if reader.is_between and len(piece) <= limit else None
-        found += [Incoming(Kind.TEXT, text)] if text is not None else reader.feed(piece)
+        at = 0
+        while reader.is_between and (short := text_at(piece, at, limit)) is not None:
+            found.append(Incoming(Kind.TEXT, short[0]))
+            at = short[1]
+        found += reader.feed(piece[at:])
     return found
 
 
@@ -42,7 +45,7 @@ def test_the_short_way_and_any_cut_come_to_the_same_verdict(
 ) -> None:
     whole = b"".join(sent)
     long_way = read([whole], 1000)
-    # One read for each frame is where the short way is taken, if it can be.
+    assert read_both_ways([whole], 1000) == long_way
     assert read_both_ways(sent, 1000) == long_way
     assert read_both_ways(data.draw(cut(whole)), 1000) == long_way
     ends = [x.kind in (Kind.CLOSE, Kind.BROKEN) for x in long_way]
@@ -53,22 +56,28 @@ def test_the_short_way_and_any_cut_come_to_the_same_verdict(
 def test_the_short_way_takes_nothing_that_the_long_way_refuses(
     head: bytes, payload: bytes, begins_well: bool
 ) -> None:
-    whole = (b"\x81" if begins_well else b"") + head + payload
-    text = whole_text(whole)
-    if text is not None:
-        assert read([whole]) == [Incoming(Kind.TEXT, text)]
+    data = (b"\x81" if begins_well else b"") + head + payload
+    for begin in range(3):
+        found = text_at(data, begin, BIG)
+        if found is not None:
+            assert read([data[begin : found[1]]]) == [Incoming(Kind.TEXT, found[0])]
 
 
-@given(st.text(max_size=70_000))
-def test_the_short_way_is_taken_for_every_small_message(text: str) -> None:
+@given(st.text(max_size=70_000), st.binary(max_size=9), st.binary(max_size=9))
+def test_the_short_way_is_taken_for_every_small_message(
+    text: str, before: bytes, after: bytes
+) -> None:
     encoded = text.encode()
-    expected = encoded if len(encoded) < 65536 else None
-    assert whole_text(frame(TEXT, encoded)) == expected
+    data = before + frame(TEXT, encoded)
+    expected = (encoded, len(data)) if len(encoded) < 65536 else None
+    assert text_at(data + after, len(before), BIG) == expected
+    assert text_at(data + after, len(before), len(encoded) - 1) is None
+    assert text_at(data[:-1], len(before), BIG) is None
 
 
 def test_a_length_in_more_bytes_than_it_needs_is_no_short_way() -> None:
     sound = frame(TEXT, b"hello")
-    assert whole_text(sound[:1] + b"\xfe\x00\x05" + sound[2:]) is None
+    assert text_at(sound[:1] + b"\xfe\x00\x05" + sound[2:], 0, BIG) is None
 
 
 def test_nothing_is_kept_between_messages() -> None:

@@ -24,7 +24,7 @@ from camber.server.websocket_frames import (
     encode_close,
     encode_head,
     encode_pong,
-    whole_text,
+    text_at,
 )
 
 # How far it is.
@@ -141,10 +141,9 @@ class SocketWebSocket(asyncio.Protocol, WebSocket):
             return
         if self._is_reading and not self._held and self._waiting is None:
             if self._reader.is_between:
-                text = whole_text(data) if len(data) <= self._limits.message_bytes else None
-                if text is not None:
-                    if self._stage == OPEN:
-                        self._tell(self._receiver.received, text)
+                found = text_at(data, 0, self._limits.message_bytes)
+                if found is not None and found[1] == len(data):
+                    self._hear(found[0])
                     return
                 if len(data) == len(EMPTY_PONG) + 4 and data.startswith(EMPTY_PONG):
                     return  # The answer to our own ping, whatever its mask.
@@ -187,22 +186,35 @@ class SocketWebSocket(asyncio.Protocol, WebSocket):
 
     def _take_turn(self) -> None:
         """Hand on what was found and what is held, until others should have their turn."""
-        frames = 0
-        while self._is_reading and self._stage != OVER and frames < _TURN_FRAMES:
-            waiting = self._waiting
-            if waiting:
-                frames += 1
-                self._handle(waiting.popleft())
-            elif self._held:
-                data, self._held = self._held[:_SLICE_BYTES], self._held[_SLICE_BYTES:]
-                self._waiting = deque(self._reader.feed(data))
-                if not self._waiting:
-                    frames += 1
+        data, self._held = self._held, b""
+        at = 0
+        for _ in range(_TURN_FRAMES):
+            if not self._is_reading or self._stage == OVER:
+                break
+            if self._waiting:
+                self._handle(self._waiting.popleft())
+            elif at < len(data):
+                at = self._take(data, at)
             else:
                 break
+        self._held = data[at:]
         if not self._waiting:
             self._waiting = None
         self._hold()
+
+    def _take(self, data: bytes, at: int) -> int:
+        """Take one frame, or a slice of what is none, from there on. Returns where it ended."""
+        if self._reader.is_between:
+            found = text_at(data, at, self._limits.message_bytes)
+            if found is not None:
+                self._hear(found[0])
+                return found[1]
+        self._waiting = deque(self._reader.feed(data[at : at + _SLICE_BYTES]))
+        return at + _SLICE_BYTES
+
+    def _hear(self, text: bytes) -> None:
+        if self._stage == OPEN:
+            self._tell(self._receiver.received, text)
 
     def _hold(self) -> None:
         """Read no further before what is there was handed on."""
@@ -230,8 +242,7 @@ class SocketWebSocket(asyncio.Protocol, WebSocket):
     def _handle(self, incoming: Incoming) -> None:
         match incoming.kind:
             case Kind.TEXT:
-                if self._stage == OPEN:
-                    self._tell(self._receiver.received, incoming.payload)
+                self._hear(incoming.payload)
             case Kind.PING:
                 self._answer_ping(incoming.payload)
             case Kind.PONG:

@@ -1,8 +1,8 @@
 """WebSocket frames (RFC 6455, 5): what arrived, taken apart and judged, and what goes out, encoded.
 
-`FrameReader` keeps every rule of the RFC, but needs some microseconds for each frame. `whole_text`
-is the short way for what clients send nearly always, one small message in one read; it must take
-nothing that a `FrameReader` refuses.
+`FrameReader` keeps every rule of the RFC, but takes its time for each frame. `text_at` is the short
+way for what clients send nearly always, a small message in one frame that has arrived whole; it
+must take nothing that a `FrameReader` refuses.
 """
 
 import logging
@@ -61,26 +61,28 @@ class Incoming(NamedTuple):
     reason: str = ""
 
 
-def whole_text(data: bytes) -> bytes | None:
-    """The text, when `data` is one whole message in one frame of at most 64 kB; else None.
+def text_at(data: bytes, begin: int, longest: int) -> tuple[bytes, int] | None:
+    """A text that is one whole frame of at most 64 kB, beginning at `begin`, and where the frame
+    ends. None if there is anything else, which a `FrameReader` then has to judge.
 
-    Only for bytes that begin where a frame begins, outside a fragmented message.
+    Only where a frame begins, outside a fragmented message.
     """
     size = len(data)
-    if size < 6 or data[0] != 0x81:
+    if size - begin < 6 or data[begin] != 0x81:
         return None
-    length, start = data[1] - 0x80, 2
-    if length == 126 and size > 8:
-        length, start = data[2] << 8 | data[3], 4
+    length, key = data[begin + 1] - 0x80, begin + 2
+    if length == 126 and size - begin > 8:
+        length, key = data[begin + 2] << 8 | data[begin + 3], begin + 4
         if length < 126:
             return None
     elif length < 0 or length > 125:
         return None
-    begin = start + _MASK_BYTES
-    if begin + length != size:
+    start = key + _MASK_BYTES
+    end = start + length
+    if end > size or length > longest:
         return None
-    text = apply_mask(data[begin:], data[start:begin])
-    return text if is_utf8(text) else None
+    text = apply_mask(data[start:end], data[key:start])
+    return (text, end) if is_utf8(text) else None
 
 
 def is_utf8(text: bytes) -> bool:
