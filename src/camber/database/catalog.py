@@ -87,10 +87,14 @@ class Table:
 
     # What a write needs of `maintained`: number, and encoder of the declared fields, if any.
     key_makers: tuple[tuple[IndexNumber, KeyParts | None], ...] = field(init=False, compare=False)
+    # The fields of a document that its keys depend on, by their first names.
+    key_fields: tuple[str, ...] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         makers = [(i.number, i.parts if i.fields else None) for i in self.maintained]
         object.__setattr__(self, "key_makers", tuple(makers))
+        names = {path.partition(".")[0]: None for i in self.maintained for path in i.fields}
+        object.__setattr__(self, "key_fields", tuple(names))
 
     def with_indexes(self, indexes: Mapping[str, Index], next_serial: int) -> "Table":
         return replace(

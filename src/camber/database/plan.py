@@ -6,9 +6,10 @@ error that says which comparison does not fit the index.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+from msgspec import Struct
 
 from camber.database import expression
 from camber.database.catalog import (
@@ -38,7 +39,7 @@ class Order(Enum):
     DESC = "desc"
 
 
-class Comparison(NamedTuple):
+class Comparison(Struct, frozen=True):
     """One bound of an index range: `operator` is eq, gt, gte, lt or lte."""
 
     operator: str
@@ -46,8 +47,7 @@ class Comparison(NamedTuple):
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(Struct, frozen=True):
     """Keep the first `count` rows."""
 
     count: int
@@ -56,8 +56,7 @@ class Limit:
 Operator = Expression | Limit
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """Walk `index` of `table` within `comparisons`, one way or the other, through `operators`."""
 
     table: str
@@ -148,8 +147,10 @@ def interval_of(
     Raises:
         InvalidArgumentError: a comparison does not fit the index.
     """
-    if not comparisons and index.number != BY_ID:
-        return Interval(index.number, b"", None, b"")
+    if index.number != BY_ID:
+        prefix = _equal_prefix(index, comparisons)
+        if prefix is not None:
+            return Interval(index.number, prefix, successor(prefix), prefix)
     fields = index.key_fields
     equal, lower, upper = _sort(table_name, index, comparisons)
     prefix = b""
@@ -162,6 +163,20 @@ def interval_of(
         return _within_table(catalog, table_name, low, high)
     fixed = prefix if "_id" not in equal else _without_id(prefix, equal)
     return Interval(index.number, low, high, fixed)
+
+
+def _equal_prefix(index: Index, comparisons: Sequence[Comparison]) -> bytes | None:
+    """What the keys begin with, if all that is asked are equalities on the first fields of the
+    index, in their order, as nearly always. None: it is something else, or not sound."""
+    fields = index.fields
+    if len(comparisons) > len(fields):
+        return None
+    prefix = b""
+    for field, comparison in zip(fields, comparisons, strict=False):
+        if comparison.operator != "eq" or comparison.field != field:
+            return None
+        prefix += encode(comparison.value)
+    return prefix
 
 
 def _bounds(

@@ -6,7 +6,9 @@ it.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct, field
 
 from camber.database.catalog import Index, table_point
 from camber.database.expression import Expression, judge
@@ -29,7 +31,7 @@ CHUNK_MAX: Final = 256
 """How many rows are fetched at once. Documents may be large: not many."""
 
 
-class Row(NamedTuple):
+class Row(Struct, frozen=True):
     """A document and the index key it was found under."""
 
     key: bytes
@@ -70,54 +72,42 @@ def _documents(rows: Sequence[tuple[bytes, str]]) -> list[Document]:
     return documents_of(unpack_many(texts), texts)
 
 
-class Scan:
+class Scan(Struct, eq=False):
     """A walk under way. `interval=None` is a table that is not there: no rows."""
 
-    __slots__ = (
-        "_buffer",
-        "_ended",
-        "_next",
-        "_noted",
-        "_rest",
-        "_tx",
-        "bytes_read",
-        "filters",
-        "interval",
-        "last_key",
-        "left",
-        "reverse",
-        "rows_read",
-    )
+    _tx: Transaction
+    interval: Interval | None
+    order: Order
+    filters: Sequence[Operator] = ()
+    # For each `Limit` among the operators, how many rows it still lets through.
+    left: list[int] = field(default_factory=list)
+    # Fetched rows, of which those before `_next` are consumed.
+    _buffer: list[tuple[bytes, str]] = field(default_factory=list)
+    _next: int = 0
+    # What is left to fetch; None once the interval's end has been fetched.
+    _rest: Interval | None = None
+    # True once no row can come any more.
+    _ended: bool = False
+    # Where this scan's interval stands among the transaction's; None before the first fetch.
+    _noted: int | None = None
+    rows_read: int = 0
+    bytes_read: int = 0
+    # The key of the last row consumed, dropped ones included.
+    last_key: bytes | None = None
 
-    def __init__(
-        self,
-        tx: Transaction,
-        interval: Interval | None,
-        order: Order,
-        operators: Sequence[Operator] = (),
-    ) -> None:
-        self._tx = tx
-        self.interval = interval
-        self.reverse = order is Order.DESC
-        self.filters = tuple(operators)
-        # For each `Limit` among the operators, how many rows it still lets through.
-        self.left = [o.count if isinstance(o, Limit) else 0 for o in operators]
-        # Fetched rows, of which those before `_next` are consumed.
-        self._buffer: list[tuple[bytes, str]] = []
-        self._next = 0
-        # What is left to fetch; None once the interval's end has been fetched.
-        self._rest = interval
-        # True once no row can come any more.
-        self._ended = interval is None or 0 in self._limits()
-        # Where this scan's interval stands among the transaction's; None before the first fetch.
-        self._noted: int | None = None
-        self.rows_read = 0
-        self.bytes_read = 0
-        # The key of the last row consumed, dropped ones included.
-        self.last_key: bytes | None = None
+    def __post_init__(self) -> None:
+        self._rest = self.interval
+        self._ended = self.interval is None
+        for operator in self.filters:
+            count = operator.count if isinstance(operator, Limit) else 0
+            self.left.append(count)
+            if isinstance(operator, Limit) and count == 0:
+                self._ended = True
 
-    def _limits(self) -> list[int]:
-        return [o.count for o in self.filters if isinstance(o, Limit)]
+    @property
+    def reverse(self) -> bool:
+        """Whether it goes from the greatest key down."""
+        return self.order is Order.DESC
 
     async def take(self, count: int) -> list[Document]:
         """Up to `count` more documents; fewer only at the end."""

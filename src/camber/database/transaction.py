@@ -248,8 +248,12 @@ class Transaction(Struct, eq=False):
         table, id = current.table, current.id
         _check_schema(table, document, self.catalog)
         self.usage.write(size)
-        keys = index_keys(table, id, document)
-        self._set(id, replace(self._pending(current), after=after, after_keys=keys))
+        pending = self._pending(current)
+        if pending.table is table and _same_key_fields(table, current.fields, document):
+            keys = pending.after_keys
+        else:
+            keys = index_keys(table, id, document)
+        self._set(id, Pending(pending.table, pending.before, pending.before_keys, after, keys))
 
     def _create(self, table: Table, id: str, document: dict[str, Any]) -> None:
         size, plain = check_document(document)
@@ -386,8 +390,11 @@ class Transaction(Struct, eq=False):
             elif before == after and before_keys == after_keys:
                 continue
             else:
-                gone = [key for key in before_keys if key not in after_keys]
-                come = [key for key in after_keys if key not in before_keys]
+                gone: Sequence[Touched] = ()
+                come: Sequence[Touched] = ()
+                if before_keys is not after_keys:
+                    gone = [key for key in before_keys if key not in after_keys]
+                    come = [key for key in after_keys if key not in before_keys]
                 writes.append(Write(id, before, after, gone, come))
                 touched += come
                 # If nothing else is different, an index is being filled: whoever reads that sees
@@ -460,6 +467,13 @@ def index_keys(table: Table, id: str, fields: Mapping[str, Any]) -> tuple[Touche
             parts = parts_of(fields)
             keys.append((number, b"".join(parts) + end, (*parts, created)))
     return tuple(keys)
+
+
+def _same_key_fields(table: Table, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two contents of a document hold the very same objects where its keys come from, as
+    most patches leave it: then the keys are the same."""
+    fields = table.key_fields
+    return all(one.get(name, UNDEFINED) is other.get(name, UNDEFINED) for name in fields)
 
 
 def _catalog_points(text: str | None) -> tuple[str, str]:

@@ -5,8 +5,9 @@ one of the ends: `take`, `first`, `unique`, `collect`, `paginate`, `async for`.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import replace
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Final, Generic, Protocol, TypeVar, cast
+
+from msgspec.structs import replace
 
 from camber.database import expression
 from camber.database.expression import Expression
@@ -200,7 +201,7 @@ class TableQuery(Generic[T]):
             raise InvalidArgumentError(f"order() takes 'asc' or 'desc', got {order!r}")
         plan = self.plan
         return self._with(
-            Plan(plan.table, plan.index, plan.comparisons, Order(order), plan.operators)
+            Plan(plan.table, plan.index, plan.comparisons, _ORDERS[order], plan.operators)
         )
 
     # Ends
@@ -269,6 +270,8 @@ class TableQuery(Generic[T]):
         async for row in open_scan(self._tx, self.plan).rows():
             yield cast(T, row.document)
 
+
+_ORDERS: Final = {"asc": Order.ASC, "desc": Order.DESC}
 
 # More than any execution may read: the limit on reading is what ends a `collect`.
 _ALL = 1 << 40

@@ -6,13 +6,16 @@ Reads of the batch look here first, and at the last durable commit below.
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from camber.storage.engine import BY_ID, Commit, IndexNumber, Timestamp, Write
 from camber.storage.sqlite_log import encode_changes
 from camber.storage.sqlite_reader import SqliteReader
 
 _NONE: Final[dict[bytes, str | None]] = {}
+
+_Scan: TypeAlias = tuple[IndexNumber, bytes, bytes | None, bool, int]
+_SEEN_ROWS_MAX: Final = 4
 
 
 class Pending:
@@ -29,6 +32,7 @@ class Pending:
         "last_seq",
         "log",
         "number",
+        "seen",
         "seqs",
         "ts",
     )
@@ -47,6 +51,9 @@ class Pending:
         # Changed entries by index and key: to a document's id, or gone.
         self.entries: dict[IndexNumber, dict[bytes, str | None]] = {}
         self.log: list[tuple[Timestamp, int, int, str]] = []
+        # Short scans of what lies below, which stands still as long as the batch is open: what
+        # many transactions ask for, such as a counter's document, is asked of SQLite once.
+        self.seen: dict[_Scan, list[tuple[bytes, str, str]]] = {}
 
     def add(self, commit: Commit) -> None:
         """Add one commit, later than all before it."""
@@ -93,7 +100,7 @@ class Pending:
         if not entries and not self.after:
             return await below.scan(index, lower, upper, reverse=reverse, limit=limit)
         # Every entry of the batch may hide one below, so that many more are needed at most.
-        rows = below.scan_with_ids(index, lower, upper, reverse=reverse, limit=limit + len(entries))
+        rows = self._below(below, (index, lower, upper, reverse, limit + len(entries)))
         after = self.after
         found: list[tuple[bytes, str]] = []
         for key, text, id in rows:
@@ -108,6 +115,15 @@ class Pending:
                 found.append((key, content))
         found.sort(reverse=reverse)
         return found[:limit]
+
+    def _below(self, below: SqliteReader, scan: _Scan) -> list[tuple[bytes, str, str]]:
+        rows = self.seen.get(scan)
+        if rows is None:
+            index, lower, upper, reverse, limit = scan
+            rows = below.scan_with_ids(index, lower, upper, reverse=reverse, limit=limit)
+            if len(rows) <= _SEEN_ROWS_MAX:
+                self.seen[scan] = rows
+        return rows
 
     def _entries_by_id(self) -> dict[bytes, str | None]:
         return {id.encode(): None if text is None else id for id, text in self.after.items()}
