@@ -385,10 +385,10 @@ def test_nothing_is_refused_outside_an_execution(app: App, tmp_path: Path) -> No
 
 def test_work_in_the_same_context_that_is_ours_is_not_refused(app: App, tmp_path: Path) -> None:
     # A frame of ours lies between the app's and the call, as when `ctx.storage` opens a file.
-    from camber.functions.watchdog import _memory_pages
+    from camber.functions.memory import resident_bytes
 
-    app.builtins["read"] = _memory_pages
-    assert app.query(body("return read()"))[1] > 0
+    app.builtins["read"] = resident_bytes
+    assert app.query(body("return read()")) > 0
 
 
 # Endpoints.

@@ -24,7 +24,7 @@ from camber.cli.config import AppConfig
 from camber.cli.terminal import Terminal
 from camber.deployment import Deployment, Settings
 from camber.errors import ConfigError, StorageLockedError
-from camber.functions.watchdog import install_memory_ceiling
+from camber.functions.memory import install_memory_ceiling
 from camber.server.exchange import Application, Exchange
 from camber.server.listener import Listener, listen
 

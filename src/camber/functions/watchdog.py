@@ -18,15 +18,14 @@ How the interrupt gets into the thread:
 * Into other threads by `PyThreadState_SetAsyncExc`, which raises wherever the thread is by then.
   The thread is looked at first, and `call` catches what comes late.
 
-C code that neither looks for signals nor gives up the interpreter lock (`sum(range(10**12))`)
-cannot be stopped from within the process.
+Two things cannot be interrupted. A side thread that waits in C code for ever is left to itself
+(`functions/side.py`). C code that keeps the interpreter lock, on a side thread or without looking
+for signals (`sum(range(10**12))`), keeps this thread from its turn too: then the dead-man switch
+(`functions/dead_man.py`), which every tick puts off, ends the process.
 """
 
 import asyncio
 import atexit
-import ctypes
-import dis
-import resource
 import signal
 import sys
 import threading
@@ -35,86 +34,57 @@ import types
 from collections.abc import Callable, Coroutine, Generator
 from threading import get_ident
 from types import FrameType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
-from camber.errors import OverrunError
 from camber.functions.execution import Execution
-from camber.functions.frames import app_frame, calls_bodies, site
+from camber.functions.frames import app_frame, calls_bodies
+from camber.functions.interrupt import (
+    PATIENCE,
+    LastInterrupt,
+    OverrunInterrupt,
+    set_async_exception,
+    trace_lines,
+    trace_no_lines,
+)
+from camber.functions.memory import resident_bytes
+from camber.functions.run import (
+    RETRY_SECONDS,
+    TICK_SECONDS,
+    Run,
+    is_in_one_call,
+    is_overdue,
+    memory_text,
+    note_interrupt,
+    patient_until,
+    seconds_left,
+)
+from camber.functions.strays import AWAY_SECONDS, BEAT_SECONDS, Strays
 
 A = TypeVar("A")
 T = TypeVar("T")
 
-TICK_SECONDS: Final = 0.05
-# How soon an overdue run is tried again, after it was met in code of ours.
-RETRY_SECONDS: Final = 0.002
 # Ticks without a run, until the thread lies down and waits to be woken.
 IDLE_TICKS: Final = 40
-# From so many interrupts on, whatever a run does is interrupted, its `except` and `finally` too.
-PATIENCE: Final = 3
-# A run that is found in the same call for so long holds the interpreter lock, or might: C code
-# that does can be stopped on the main thread only.
-SAME_CALL_SECONDS: Final = 0.03
-# How long the event loop may be away on behalf of app code that no run is about.
-AWAY_SECONDS: Final = 1.5
-BEAT_SECONDS: Final = 0.2
 MEMORY_BYTES: Final = 512 << 20
-CEILING_BYTES: Final = 2 << 30
+# For how long a run that is overdue may stay on the main thread, whatever is tried.
+HOPELESS_SECONDS: Final = 2.0
 # Nothing else uses it; the timer of used processor time sends it.
 SIGNAL: Final = signal.SIGVTALRM
 
 _MAIN: Final = threading.main_thread().ident or 0
-_PAGE_BYTES: Final = resource.getpagesize()
 
-# Bound at import, before an app could see other functions under these names.
+# Bound at import, before an app could see another function under this name.
 _now = time.perf_counter
-_settrace = sys.settrace
 
 
-class OverrunInterrupt(BaseException):
-    """Raised inside app code that is over its limit. Not an `Exception`: it is not to be caught."""
+class Switch(Protocol):
+    """Ends the process unless it is put off again and again (see `functions.dead_man`)."""
 
-    def __str__(self) -> str:
-        return "it held the event loop for too long"
+    def put_off(self, limit_seconds: float, /) -> None:
+        """The watchdog is there. What runs now may take `limit_seconds`."""
 
-
-class Run:
-    """One stay of a thread in app code. Made by `enter`, which sets what has no default."""
-
-    # Defaults of the class, not set for each run: one is made for every call of a function.
-    execution: Execution | None
-    limit_seconds: float
-    thread: int
-    # The run on the same thread that this one is inside of.
-    outer: "Run | None"
-    # When the watchdog first saw it; None until then, as most runs are never seen.
-    started: float | None = None
-    # Why it has to stop, in words for the app's author; None as long as it may go on.
-    overrun: str | None = None
-    # File and line of the app's code that was interrupted.
-    place: str | None = None
-    # Not interrupted before that moment, so that what `finally` blocks do has a chance.
-    again_at = 0.0
-    # Whether an interrupt may be on its way to the thread (not used for the main thread).
-    pending = False
-    # What the process had in memory when the run was first looked at; 0 until then.
-    rss_began = 0
-    # How many interrupts it was sent on the main thread.
-    interrupts = 0
-    # In which call it was found, and since when.
-    call: tuple[FrameType, int] | None = None
-    in_call_since = 0.0
-    # Whether every line of it is interrupted by now (on the main thread).
-    traced = False
-    # Whether it must not run on a side thread: it eats interrupts, or holds the interpreter lock.
-    is_stubborn = False
-
-    def error(self) -> OverrunError:
-        """What to report, once `overrun` is set."""
-        assert self.overrun is not None, "the run was not stopped"
-        place = "" if self.place is None else f" It was stopped at {self.place}."
-        error = OverrunError(f"{self.overrun}.{place}")
-        error.is_stubborn = self.is_stubborn
-        return error
+    def press(self, thread: int, /) -> None:
+        """End the process now: `thread` cannot be stopped."""
 
 
 class Watchdog:
@@ -144,12 +114,11 @@ class Watchdog:
         self._sending = threading.Lock()
         # The thread that is interrupted by signals; None when no handler could be installed.
         self._main: int | None = None
-        self._rss_last = _resident_bytes()
-        # When the event loop was last known to be there; None where nobody tells.
-        self._beat_at: float | None = None
-        # How many interrupts were sent to what keeps the loop away, and when the next one may be.
-        self._stray_interrupts = 0
-        self._stray_again_at = 0.0
+        self._rss_last = resident_bytes()
+        # What app code does on the event loop that no run is about.
+        self._strays = Strays()
+        # Who ends the process when not even this thread gets a turn; None: nobody.
+        self.switch: Switch | None = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -180,38 +149,16 @@ class Watchdog:
         be stopped that no run is about: a task that an endpoint left behind, a callback, the
         generator of a response's body."""
         if not self._stopping:
-            self._beat_at = _now()
-            if self._stray_interrupts:
-                self._stray_interrupts = 0
-                _settrace(None)
+            is_first = not self._strays.is_followed
+            self._strays.note_beat()
+            if is_first:
+                _set_timer()
             loop.call_later(BEAT_SECONDS, self.follow, loop)
 
     # The hot path.
 
-    def enter(self, execution: Execution | None, limit_seconds: float) -> Run:
-        """Begin a run on this thread; a `leave` must follow, in a `finally`.
-
-        On the main thread nothing escapes after `leave`. On others an `OverrunInterrupt` may
-        come out of the `finally` itself, just before `leave`: use `call` there.
-        """
-        thread = get_ident()
-        runs = self._runs
-        run = Run()
-        run.execution = execution
-        run.limit_seconds = limit_seconds
-        run.thread = thread
-        run.outer = runs.get(thread)
-        runs[thread] = run
-        self._entered = True
-        if self._idle:
-            self._wake()
-        return run
-
     def leave(self, run: Run) -> None:
         """End a run. Harmless when it has ended already."""
-        if run.traced:
-            _settrace(None)
-            run.traced = False
         self._runs[run.thread] = run.outer
         if run.pending:
             self._clear(run)
@@ -322,9 +269,11 @@ class Watchdog:
         """Take back an interrupt that may be on its way to this thread, or let it pass."""
         try:
             with self._sending:
-                _set_async_exception(run.thread, None)
+                set_async_exception(run.thread, None)
         except OverrunInterrupt:
             pass
+        if run.traced:
+            trace_no_lines()
         run.pending = False
 
     # The thread.
@@ -348,35 +297,42 @@ class Watchdog:
         # A run that was entered before it could see `_idle` is seen here.
         while not self._entered and not self._woken.wait(AWAY_SECONDS / 4):
             self._look_for_strays()
+            if self.switch is not None:
+                self.switch.put_off(0.0)
         self._idle = False
         _set_timer()
 
     def _tick(self) -> float:
         """Look at all runs once. Returns the seconds until the next look."""
-        rss = _resident_bytes()
+        rss = resident_bytes()
         delay = self.tick_seconds
+        limit_seconds = 0.0
         self._look_for_strays()
         for run in list(self._runs.values()):
             if run is None:
                 continue
             self._entered = True
+            limit_seconds = max(limit_seconds, run.limit_seconds)
             # The last look was before the run began: what grew since then, grew in it.
             run.rss_began = run.rss_began or self._rss_last
             if rss - run.rss_began > self.memory_bytes and run.overrun is None:
                 run.overrun = memory_text(self.memory_bytes)
             delay = min(delay, self._look_at(run))
         self._rss_last = rss
+        if self.switch is not None:
+            self.switch.put_off(limit_seconds)
         return delay
 
     def _look_at(self, run: Run) -> float:
         """Interrupt `run` if it has to stop. Returns the seconds until it wants another look."""
         now = _now()
-        if not _overdue(run, now):
-            return _seconds_left(run, now)
+        if not is_overdue(run, now):
+            return seconds_left(run, now)
         if now < run.again_at:
             return run.again_at - now
         if run.thread == self._main:
             self._signal_main()
+            self._give_up_if_hopeless(run, now)
         else:
             self._interrupt_thread(run)
         return RETRY_SECONDS
@@ -391,11 +347,21 @@ class Watchdog:
             app = app_frame(sys._current_frames().get(run.thread))
             if app is None:
                 return
-            _note_interrupt(run, app)
-            _set_async_exception(run.thread, OverrunInterrupt)
+            note_interrupt(run, app)
+            run.traced = run.interrupts > PATIENCE
+            set_async_exception(run.thread, LastInterrupt if run.traced else OverrunInterrupt)
+
+    def _give_up_if_hopeless(self, run: Run, now: float) -> None:
+        """The main thread is in C code of the app's that no signal ends: nobody is served."""
+        assert run.started is not None, "an overdue run was seen before"
+        overdue_seconds = now - run.started - run.limit_seconds
+        if self.switch is None or overdue_seconds < HOPELESS_SECONDS:
+            return
+        if app_frame(sys._current_frames().get(_MAIN)) is not None:
+            self.switch.press(_MAIN)
 
     def _look_for_strays(self) -> None:
-        if self._main is not None and self._is_loop_away():
+        if self._runs.get(_MAIN) is None and self._strays.is_loop_away(_now()):
             self._signal_main()
 
     def _signal_main(self) -> None:
@@ -405,139 +371,28 @@ class Watchdog:
             self._signalled = True
             signal.pthread_kill(self._main, SIGNAL)
 
-    def _is_loop_away(self) -> bool:
-        """Whether the event loop has long not been there, and no run accounts for it."""
-        beat_at = self._beat_at
-        return (
-            beat_at is not None
-            and self._runs.get(_MAIN) is None
-            and _now() - beat_at > AWAY_SECONDS
-        )
-
     def _interrupt_main(self, frame: FrameType | None) -> None:
         """Raise if the main thread's run has to stop and `frame` is of the app."""
         self._signalled = False
         run = self._runs.get(_MAIN)
         if run is None:
-            self._interrupt_stray(frame)
+            self._strays.interrupt(frame)
             return
         now = _now()
         app = app_frame(frame)
         if app is None:
             return
-        is_in_call = _is_in_one_call(run, frame, now)
-        if not _overdue(run, now) or now < run.again_at:
+        is_in_call = is_in_one_call(run, frame, now)
+        if not is_overdue(run, now) or now < run.again_at:
             return
-        if is_in_call is None and now < _patient_until(run):
+        if is_in_call is None and now < patient_until(run):
             return
         run.is_stubborn = run.is_stubborn or bool(is_in_call)
-        run.interrupts += 1
-        _note_interrupt(run, app)
+        note_interrupt(run, app)
         if run.interrupts > PATIENCE:
-            run.is_stubborn = run.traced = True
-            _prepare_lines(app)
-            # Nothing may be called past this: where lines are traced, a call of ours that waits
-            # for the interpreter lock at its first line waits for ever.
-            _settrace(_ignore_call)
+            run.is_stubborn = run.traced = run.pending = True
+            trace_lines(app)
         raise OverrunInterrupt
-
-    def _interrupt_stray(self, frame: FrameType | None) -> None:
-        app = app_frame(frame)
-        now = _now()
-        if app is None or now < self._stray_again_at or not self._is_loop_away():
-            return
-        self._stray_again_at = now + TICK_SECONDS
-        self._stray_interrupts += 1
-        if self._stray_interrupts > PATIENCE:
-            _prepare_lines(app)
-            _settrace(_ignore_call)
-        raise OverrunInterrupt
-
-
-def _prepare_lines(app: FrameType) -> None:
-    """Let the next line that this thread runs in `app`, or in what called it, be interrupted as
-    well, once lines are traced: the first one in the `except` or `finally` block that eats the
-    interrupt."""
-    frame: FrameType | None = app
-    while frame is not None and app_frame(frame) is frame:
-        frame.f_trace = _interrupt_line
-        frame = frame.f_back
-
-
-def _interrupt_line(_frame: FrameType, event: str, _argument: object) -> Any:
-    if event == "line":
-        raise OverrunInterrupt
-    return _interrupt_line
-
-
-def _ignore_call(_frame: FrameType, _event: str, _argument: object) -> None:
-    return None
-
-
-def _overdue(run: Run, now: float) -> bool:
-    """Whether this run, or one it is inside of, has to stop."""
-    overdue = False
-    each: Run | None = run
-    while each is not None:
-        if each.started is None:
-            each.started = now
-        elif each.overrun is None and now - each.started >= each.limit_seconds:
-            each.overrun = time_text(each.limit_seconds)
-        overdue = overdue or each.overrun is not None
-        each = each.outer
-    return overdue
-
-
-# Where Python looks for signals between two steps of a loop or at a function's start.
-_STEPS: Final = frozenset(
-    opcode
-    for name, opcode in dis.opmap.items()
-    if "JUMP_BACKWARD" in name or name in ("RESUME", "ENTER_EXECUTOR")
-)
-
-
-def _is_in_one_call(run: Run, frame: FrameType | None, now: float) -> bool | None:
-    """Whether `run`, interrupted in `frame`, has been in one and the same call of that frame's
-    for long; None: it may turn out so."""
-    if frame is None or frame.f_code.co_code[frame.f_lasti] in _STEPS:
-        run.call = None
-        return False
-    call = (frame, frame.f_lasti)
-    if run.call != call:
-        run.call = call
-        run.in_call_since = now
-        return None
-    return True if now - run.in_call_since >= SAME_CALL_SECONDS else None
-
-
-def _patient_until(run: Run) -> float:
-    """Until when it may remain open whether an overdue `run` is in one call."""
-    assert run.started is not None, "an overdue run was seen before"
-    return run.started + run.limit_seconds + min(run.limit_seconds, 4 * SAME_CALL_SECONDS)
-
-
-def _seconds_left(run: Run, now: float) -> float:
-    started = now if run.started is None else run.started
-    return max(started + run.limit_seconds - now, RETRY_SECONDS)
-
-
-def _note_interrupt(run: Run, app: FrameType) -> None:
-    run.again_at = _now() + TICK_SECONDS
-    each: Run | None = run
-    while each is not None:
-        if each.overrun is not None and each.place is None:
-            each.place = site(app)
-        each = each.outer
-
-
-def time_text(limit_seconds: float) -> str:
-    """What a run is told that took too long."""
-    return f"Function execution timed out (maximum duration: {limit_seconds:g}s)"
-
-
-def memory_text(limit_bytes: int) -> str:
-    """What a run is told that took too much memory."""
-    return f"Function execution ran out of memory (maximum memory usage: {limit_bytes >> 20} MB)"
 
 
 # The watchdogs of this process that run. Several do so only in tests.
@@ -554,53 +409,6 @@ def _set_timer() -> None:
     Where nothing is done, it does not tick."""
     # Without our handler the signal would end the process.
     if signal.getsignal(SIGNAL) is _on_signal:
-        awake = any(not watchdog._idle or watchdog._beat_at is not None for watchdog in _watchdogs)
+        awake = any(not watchdog._idle or watchdog._strays.is_followed for watchdog in _watchdogs)
         seconds = TICK_SECONDS if awake else 0.0
         signal.setitimer(signal.ITIMER_VIRTUAL, seconds, seconds)
-
-
-def _set_async_exception(thread: int, exception: type[BaseException] | None) -> None:
-    """Raise `exception` in `thread` at its next check; None takes back what is not yet raised."""
-    argument = None if exception is None else ctypes.py_object(exception)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), argument)
-
-
-def _memory_pages() -> tuple[int, int]:
-    """Virtual and resident size of this process, in pages; zeros where nobody tells."""
-    try:
-        with open("/proc/self/statm", "rb") as file:
-            virtual, resident = file.read().split()[:2]
-    except OSError:
-        return 0, 0
-    return int(virtual), int(resident)
-
-
-def _resident_bytes() -> int:
-    return _memory_pages()[1] * _PAGE_BYTES
-
-
-def install_memory_ceiling(growth_bytes: int = CEILING_BYTES) -> int | None:
-    """Let the process's address space grow by `growth_bytes` at most; returns the ceiling.
-
-    An allocation beyond it fails at once, with `MemoryError` in the body that asked for it. Without
-    a ceiling the system grants it, and ends the whole server when the pages are touched. Address
-    space is not memory: thread stacks and mapped files count in full, so leave room.
-
-    Only the soft limit is set. Child processes inherit it: `lift_memory_ceiling` there. Returns
-    None where the size of the process cannot be told.
-    """
-    virtual = _memory_pages()[0] * _PAGE_BYTES
-    if virtual == 0:
-        return None
-    ceiling = virtual + growth_bytes
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if hard != resource.RLIM_INFINITY:
-        ceiling = min(ceiling, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (ceiling, hard))
-    return ceiling
-
-
-def lift_memory_ceiling() -> None:
-    """Undo `install_memory_ceiling` in this process."""
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))

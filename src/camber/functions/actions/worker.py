@@ -60,11 +60,11 @@ from camber.functions.definition import Kind
 from camber.functions.failure import Failure, failure_of
 from camber.functions.frames import ROOT_KEY
 from camber.functions.loader import App, load_app
+from camber.functions.memory import lift_memory_ceiling
 from camber.functions.path import stored
 from camber.functions.registry import AnyFunction
 from camber.functions.trace import text_of
 from camber.functions.variables import reading_from
-from camber.functions.watchdog import lift_memory_ceiling
 from camber.values.wire import pack_value, unpack_value
 
 RESULT_BYTES_MAX: Final = 16 << 20
