@@ -215,8 +215,9 @@ BAD: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize(("token", "code"), BAD.values(), ids=BAD)
 def test_a_token_that_is_not_accepted_keeps_every_function_from_running(
-    token: str, code: str, backend: Backend
+    token: str, code: str, backend: Backend, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(0)
     before = value(backend, "query", "m:visits")
     for kind, path in KINDS.items():
         answer = post(backend, kind, path, token)
@@ -224,6 +225,7 @@ def test_a_token_that_is_not_accepted_keeps_every_function_from_running(
         assert (answer.status, told["code"]) == (401, code)
         assert token not in answer.body.decode()
     assert value(backend, "query", "m:visits") == before
+    assert token not in caplog.text
 
 
 @pytest.mark.parametrize(("token", "code"), BAD.values(), ids=BAD)

@@ -310,11 +310,10 @@ def _schema(modules: list[Module], root: Path) -> SchemaDefinition | None:
 
 
 def _auth_config(modules: list[Module], root: Path) -> AuthConfig:
-    found = _special(
-        modules, root, "auth_config", object, "AuthConfig", "AuthConfig(providers=[…])"
-    )
-    if found is None:
+    if not any(module.path == "auth_config" for module in modules):
         return NO_AUTH
+    maker = "AuthConfig(providers=[…])"
+    found = _special(modules, root, "auth_config", object, "AuthConfig", maker)
     try:
         return read_auth_config(found)
     except ConfigError as error:

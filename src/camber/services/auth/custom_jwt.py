@@ -1,5 +1,6 @@
 """Tokens of anybody who signs JSON Web Tokens and publishes the keys."""
 
+import logging
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -12,10 +13,11 @@ from camber.services.auth.claims import ClaimError, check_times, subject_of
 from camber.services.auth.key_ring import KeyRing
 from camber.services.auth.keys import KeySet
 from camber.services.auth.token import Token
-from camber.services.auth.web import Web, WebError
+from camber.services.auth.web import Web, WebError, one_line
 
 _CONTENT_TYPES: Final = ("application/json", "application/jwk-set+json")
 _SHOWN_MAX: Final = 100
+_LOGGER: Final = logging.getLogger("camber.auth")
 
 
 class CustomJwtIssuer:
@@ -78,14 +80,8 @@ class CustomJwtIssuer:
             raise self._unfetched(str(error)) from None
         if answer.status != 200:
             raise self._unfetched(f"HTTP {answer.status}")
-        content_type = answer.content_type
-        if content_type.partition(";")[0].strip() not in _CONTENT_TYPES:
-            raise RequestError(
-                401,
-                "AuthProviderDiscoveryFailed",
-                f"Invalid Content-Type '{content_type[:_SHOWN_MAX]}' when fetching JWKS from "
-                f"'{self._place}'. Expected 'application/json' or 'application/jwk-set+json'.",
-            )
+        if answer.content_type.partition(";")[0].strip() not in _CONTENT_TYPES:
+            raise self._mistyped(one_line(answer.content_type[:_SHOWN_MAX]))
         return answer.body
 
     @property
@@ -97,13 +93,22 @@ class CustomJwtIssuer:
         return urlsplit(provider.jwks)._replace(query="").geturl()
 
     def _unfetched(self, why: str) -> RequestError:
+        text = f"Could not fetch JWKS from URL '{self._place}'"
+        _LOGGER.warning("%s: %s", text, why)
         reason = "" if self._redact else f": {why}"
-        return RequestError(
-            401,
-            "AuthProviderDiscoveryFailed",
-            f"Could not fetch JWKS from URL '{self._place}'{reason}. "
-            "Check that the URL is correct and accessible.",
+        return _unavailable(f"{text}{reason}. Check that the URL is correct and accessible.")
+
+    def _mistyped(self, content_type: str) -> RequestError:
+        text = (
+            f"Invalid Content-Type '{content_type}' when fetching JWKS from '{self._place}'. "
+            "Expected 'application/json' or 'application/jwk-set+json'."
         )
+        _LOGGER.warning("%s", text)
+        return _unavailable(text)
+
+
+def _unavailable(text: str) -> RequestError:
+    return RequestError(401, "AuthProviderDiscoveryFailed", text)
 
 
 def _undecoded(why: str) -> RequestError:

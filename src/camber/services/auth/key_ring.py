@@ -7,7 +7,6 @@
 """
 
 import asyncio
-import logging
 import math
 from collections.abc import Awaitable, Callable
 from contextvars import Context
@@ -24,15 +23,13 @@ STALE_SECONDS: Final = 3600.0
 # Past this age a use of the keys renews them beside the requests, so that nobody waits for it.
 _RENEW_SECONDS: Final = 0.8 * FRESH_SECONDS
 
-_LOGGER: Final = logging.getLogger("camber.auth")
-
 
 class KeyRing:
     """The keys of one provider.
 
     Args:
         load: fetches the key set document; a RequestError is what users of tokens are told.
-        broken: makes the error from why a document is no key set.
+        broken: makes the error from why a document is no key set, and logs it, as `load` does.
     """
 
     def __init__(
@@ -112,7 +109,6 @@ class KeyRing:
         except RequestError as error:
             self._failures += 1
             self._error = error
-            _LOGGER.warning("%s", error)
         finally:
             self._loading = None
 

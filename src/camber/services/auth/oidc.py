@@ -1,5 +1,6 @@
 """Tokens of an OpenID Connect provider: ID tokens, whose keys discovery leads to."""
 
+import logging
 from typing import Final
 
 from camber.clock import Clock
@@ -11,12 +12,13 @@ from camber.services.auth.claims import ClaimError, audiences_of, check_times, s
 from camber.services.auth.key_ring import KeyRing
 from camber.services.auth.keys import Key, KeySet
 from camber.services.auth.token import Token, read_object
-from camber.services.auth.web import Web, WebError
+from camber.services.auth.web import Web, WebError, one_line
 
 DISCOVERY_PATH: Final = "/.well-known/openid-configuration"
 
 _ALGORITHMS: Final = ("RS256", "EdDSA")
 _SHOWN_MAX: Final = 200
+_LOGGER: Final = logging.getLogger("camber.auth")
 
 
 class OidcIssuer:
@@ -91,12 +93,13 @@ class OidcIssuer:
         except WebError as error:
             raise self._undiscovered(str(error)) from None
         if answer.status != 200:
-            body = answer.body[:_SHOWN_MAX].decode("utf-8", "replace")
+            body = one_line(answer.body[:_SHOWN_MAX].decode("utf-8", "replace"))
             raise self._undiscovered(f"{answer.status} {body}".rstrip())
         return answer.body
 
     def _undiscovered(self, why: str) -> RequestError:
         text = f"Auth provider discovery of {self.provider.issuer} failed"
+        _LOGGER.warning("%s: %s", text, why)
         return RequestError(
             400, "AuthProviderDiscoveryFailed", text if self._redact else f"{text}: {why}"
         )

@@ -35,6 +35,11 @@ class WebError(Exception):
     """There is no document; the message says why."""
 
 
+def one_line(text: str) -> str:
+    """What a stranger wrote, as it may stand in a log line."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
 class Answer(NamedTuple):
     """What a server answered, whatever the status."""
 
@@ -116,7 +121,8 @@ class Web:
     async def _addresses(self, target: Target) -> list[str]:
         """Where the target may be reached. All addresses of its host must be allowed: a name
         that stands for public and private ones alike means no good."""
-        if target.is_loopback and not target.host[-1].isdigit() and ":" not in target.host:
+        if target.host.endswith("localhost"):
+            # Only let through in development, and then not for a name server to decide.
             return ["127.0.0.1", "::1"]
         addresses = list(dict.fromkeys(await self._resolve(target.host, target.port)))
         if not addresses:
