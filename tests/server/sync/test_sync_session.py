@@ -620,6 +620,14 @@ def test_an_evaluation_that_came_to_nothing_can_be_begun_again() -> None:
     assert kinds == [("QueryRemoved", 1), ("QueryUpdated", 0)]
 
 
+def test_10_a_response_is_followed_by_a_transition_though_the_first_came_to_nothing() -> None:
+    scene = Scene()
+    scene.answer(scene.mutation(), outcome(error="e"))
+    scene.session.begin_transition(scene.world.ts, now=NOW)
+    scene.session.abandon_transition()
+    assert scene.transit() is not None
+
+
 def test_closing_watches_nothing_any_more_whatever_is_under_way() -> None:
     scene = Scene()
     scene.modify(add(0, "a"), add(1, "b"))

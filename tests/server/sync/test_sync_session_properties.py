@@ -31,7 +31,7 @@ from camber.server.sync.messages import (
 from camber.server.sync.session import Evaluation, Query, RunAction, RunMutation, Session, Verify
 from camber.server.sync.wire import decode
 
-EXAMPLES: Final = int(os.environ.get("SYNC_EXAMPLES", "80"))
+EXAMPLES: Final = int(os.environ.get("SYNC_EXAMPLES", "120"))
 KEYS: Final = ("a", "b", "c")
 OWN: Final = ("https://id|ada", "https://id|bob")
 
@@ -339,9 +339,10 @@ class _Scene:
 # How often each step is taken.
 STEPS: Final = (
     ["subscribe"] * 3
-    + ["unsubscribe", "authenticate", "reconnect", "other code", "abandon", "settle"]
+    + ["unsubscribe", "reconnect", "other code", "abandon", "settle"]
+    + ["authenticate"] * 2
     + ["mutate", "others commit", "verify", "turn", "begin slowly", "finish slowly"] * 3
-    + ["receive", "run"] * 8
+    + ["receive", "run"] * 7
 )
 PLAYS: Final = st.lists(
     st.tuples(st.sampled_from(STEPS), st.integers(0, 1), st.integers(0, 64)),
