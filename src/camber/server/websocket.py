@@ -35,7 +35,8 @@ class WebSocketLimits:
     """How long a full socket may take none of what was written before it is cut."""
 
     close_seconds: float = 2.0
-    """How long the peer has to answer a close frame."""
+    """How long the peer has to answer a close frame, once all that was sent before has left; for
+    that it has `write_seconds`."""
 
 
 class Receiver(Protocol):
@@ -55,7 +56,8 @@ class Receiver(Protocol):
         """It is over, and nothing more can be sent. Called once, after `opened`.
 
         Args:
-            code: of the peer's close frame; 1005 if it had none, 1006 if there was no close frame.
+            code: of the peer's close frame; 1005 if it had none, 1006 if there was no close frame,
+                also because the peer broke the RFC and was not heard to the end.
         """
 
 
@@ -86,8 +88,8 @@ class WebSocket(ABC):
 
     @abstractmethod
     def pause_reading(self) -> None:
-        """Take no further message for now. One that is complete already may still come. A peer
-        that waits long enough is not cut off for its silence."""
+        """Take no further message for now. Behind an ASGI server, one may still come. A peer is
+        not cut off for its silence meanwhile, and its leaving may not be noticed."""
 
     @abstractmethod
     def resume_reading(self) -> None: ...
