@@ -11,9 +11,10 @@ session, then the number, so that the receipts of one session are neighbours in 
 import base64
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from camber.database.transaction import Pending, Transaction, index_keys
+from camber.database.transaction import Pending, Transaction
 from camber.errors import UserError
 from camber.storage.engine import Timestamp
 from camber.system.tables import RECEIPTS
@@ -71,13 +72,19 @@ class Receipt(NamedTuple):
     ts: Timestamp
 
 
+@lru_cache(maxsize=4096)
+def _of_session(session: str) -> tuple[bytes, bytes]:
+    """What all receipts of a session have in common: how their ids begin, and its name."""
+    name = session.encode()
+    return hashlib.sha256(name).digest()[:12], name + b"\0"
+
+
 def claim_of(request: ClientRequest, path: str, arguments: str) -> Claim:
     """The claim of a request to call `path` with these arguments, as stored text."""
-    session = request.session.encode()
-    internal = hashlib.sha256(session).digest()[:12] + request.number.to_bytes(4)
-    what = b"\0".join((session, path.encode(), arguments.encode("utf-8", "surrogatepass")))
-    digest = hashlib.sha256(what).digest()[:18]
-    return Claim(encode_id(_NUMBER, internal), base64.b64encode(digest).decode())
+    beginning, session = _of_session(request.session)
+    what = session + f"{path}\0{arguments}".encode()
+    digest = base64.b64encode(hashlib.sha256(what).digest()[:18]).decode()
+    return Claim(encode_id(_NUMBER, beginning + request.number.to_bytes(4)), digest)
 
 
 async def find_receipt(tx: Transaction, claim: Claim) -> Receipt | None:
@@ -105,13 +112,16 @@ def leave_receipt(tx: Transaction, claim: Claim, result: str, log: Sequence[Any]
     table = tx.catalog.find(RECEIPTS)
     assert table is not None, "the platform's tables are always there"
 
+    index = table.maintained[0].number
     # All but the timestamp is made here, where an error is still the mutation's own.
     rest = pack({"digest": digest, "log": log, "result": result}, plain=True)[1:]
 
     def stamp(ts: Timestamp) -> tuple[str, Pending]:
         created = ts / 1e6
         text = f'{{"_id":"{id}","_creationTime":{created!r},"ts":"{ts}",{rest}'
-        return id, Pending(table, None, (), text, index_keys(table, id, {"_creationTime": created}))
+        part = encode(created)
+        # By creation time, which is the only index of this table.
+        return id, Pending(table, None, (), text, ((index, part + id.encode(), (part,)),))
 
     tx.stamp = stamp
 
