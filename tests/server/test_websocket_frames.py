@@ -83,15 +83,16 @@ def test_a_length_in_more_bytes_than_it_needs_is_no_short_way() -> None:
 def test_nothing_is_kept_between_messages() -> None:
     reader = FrameReader(BIG)
     first, last = fragments(b"a" * 1000, b"b")
+    whole = frame(TEXT, b"x")
     assert reader.is_between
     for data, is_between in (
         (first, False),
         (frame(PING), False),
         (last, True),
-        (frame(TEXT, b"x")[:5], False),
-        (frame(TEXT, b"x")[5:], True),
-        (frame(TEXT, b"x") * 3, True),
-        (frame(TEXT, b"x") * 3 + b"\x81", False),
+        (whole[:5], False),
+        (whole[5:], True),
+        (whole * 3, True),
+        (whole * 3 + b"\x81", False),
     ):
         reader.feed(data)
         assert reader.is_between is is_between
