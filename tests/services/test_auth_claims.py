@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from signing import AUDIENCE, ISSUER, NOW, Signer, claims, custom, refusal, verifier, verify
 
 from camber.clock import ManualClock
 from camber.errors import RequestError
 from camber.functions.auth_config import CustomJwtProvider
 from camber.services.auth.claims import LEEWAY_SECONDS, SKEW_SECONDS, ClaimError, check_times
 from camber.services.auth.token import Token, read_token
+from signing import AUDIENCE, ISSUER, NOW, Signer, claims, custom, refusal, verifier, verify
 
 SIGNER = Signer("ES256")
 PROVIDER = custom(SIGNER)
@@ -42,6 +42,7 @@ odd = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(exp=times, nbf=times | st.none(), iat=times | st.none(), needed=st.booleans())
 def test_s3_a_token_is_good_within_its_times_and_the_leeway(
     exp: float, nbf: float | None, iat: float | None, needed: bool
@@ -63,6 +64,7 @@ def test_s3_a_token_is_good_within_its_times_and_the_leeway(
         assert expires_at == exp + LEEWAY_SECONDS
 
 
+@settings(deadline=None)
 @given(name=st.sampled_from(["exp", "nbf", "iat"]), time=odd)
 def test_s3_what_is_no_time_is_never_taken_for_one(name: str, time: Any) -> None:
     with pytest.raises(ClaimError):
@@ -175,7 +177,7 @@ json_values = st.recursive(
 
 
 @given(st.dictionaries(st.text(max_size=8), json_values, max_size=4), st.text(max_size=40))
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_any_text_is_read_or_refused(payload: dict[str, Any], text: str) -> None:
     for token in (SIGNER.token(payload), text, f"{text}.{text}.{text}"):
         with contextlib.suppress(RequestError):

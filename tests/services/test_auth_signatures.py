@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from camber.functions.auth_config import CustomJwtProvider
+from camber.services.auth.keys import read_keys
+from camber.services.auth.token import read_token
 from signing import (
     AUDIENCE,
     ISSUER,
@@ -22,8 +26,6 @@ from signing import (
     refusal,
     verify,
 )
-
-from camber.functions.auth_config import CustomJwtProvider
 
 RSA, EC = Signer("RS256"), Signer("ES256")
 OTHERS = (
@@ -53,6 +55,25 @@ def test_s1_tokens_that_are_as_they_must_be_are_accepted(signer: Signer) -> None
         "more than ASCII": signer.token(json.dumps(claims(n="é💥"), ensure_ascii=False).encode()),
     }
     assert [e for e in outcomes(valid, custom(signer)).values() if e is not None] == []
+
+
+def test_s1_no_odd_signature_is_of_an_edwards_key() -> None:
+    signer = Signer("EdDSA")
+    (key,) = read_keys(signer.key_set()).named("key-1", "EdDSA")
+    assert key.has_signed(read_token(signer.token()))
+    odd = dict(_signatures(signer, signer.token()))
+    del odd["signature: none"]
+    assert [name for name, token in odd.items() if key.has_signed(read_token(token))] == []
+
+
+def test_s1_a_point_beside_the_curve_is_no_key() -> None:
+    signer = Signer("ES256", said={"y": base64url(b"\x01" * 32)})
+    assert read_keys(signer.key_set()).keys == ()
+
+
+@pytest.mark.parametrize("exponent", ["AQ", "Ag", "AA", "AAAB"])
+def test_s1_an_exponent_that_hides_nothing_makes_no_key(exponent: str) -> None:
+    assert read_keys(Signer("RS256", said={"e": exponent}).key_set()).keys == ()
 
 
 def tampered(signer: Signer) -> Iterator[tuple[str, str]]:

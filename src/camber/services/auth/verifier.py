@@ -64,26 +64,26 @@ class JwtVerifier:
         Raises:
             RequestError: the token is not accepted; the message says why.
         """
-        hash = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
-        return self._remembered(hash) or await self._verify(token, hash)
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        return self._remembered(digest) or await self._verify(token, digest)
 
     async def close(self) -> None:
         """Stop what is under way."""
         if stopped := [task for issuer in self._issuers if (task := issuer.ring.stop())]:
             await asyncio.wait(stopped)
 
-    def _remembered(self, hash: bytes) -> Identity | None:
-        found = self._verified.pop(hash, None)
+    def _remembered(self, digest: bytes) -> Identity | None:
+        found = self._verified.pop(digest, None)
         if found is None:
             return None
         expires_at = found.identity.expires_at
         assert expires_at is not None
         if self._now() >= expires_at or found.issuer.ring.fresh() is not found.keys:
             return None
-        self._verified[hash] = found
+        self._verified[digest] = found
         return found.identity
 
-    async def _verify(self, text: str, hash: bytes) -> Identity:
+    async def _verify(self, text: str, digest: bytes) -> Identity:
         issuers = self._issuers
         if not issuers:
             raise self._unknown("(no providers configured). Check convex/auth_config.py.")
@@ -102,13 +102,13 @@ class JwtVerifier:
                 raise
         if self._issuers is not issuers:
             # Others are believed by now.
-            return await self._verify(text, hash)
+            return await self._verify(text, digest)
         if len(text) <= REMEMBERED_LENGTH_MAX:
-            self._remember(hash, _Verified(identity, issuer, keys))
+            self._remember(digest, _Verified(identity, issuer, keys))
         return identity
 
-    def _remember(self, hash: bytes, verified: _Verified) -> None:
-        self._verified[hash] = verified
+    def _remember(self, digest: bytes, verified: _Verified) -> None:
+        self._verified[digest] = verified
         if len(self._verified) > VERIFIED_MAX:
             del self._verified[next(iter(self._verified))]
 
