@@ -5,7 +5,8 @@ import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from types import FunctionType
+from typing import Any, Final
 
 from camber.clock import Clock, SystemClock
 from camber.database.database import Database, complete
@@ -14,6 +15,8 @@ from camber.database.schema_change import NO_SCHEMA, SchemaReport, change_schema
 from camber.errors import ConfigError
 from camber.functions import determinism
 from camber.functions.actions.pool import ActionPool
+from camber.functions.dead_man import DeadManSwitch, Freeze, take_freeze
+from camber.functions.definition import Function
 from camber.functions.events import Events
 from camber.functions.files import FileStore
 from camber.functions.host import Actions, RunnerHost
@@ -41,6 +44,7 @@ from camber.system.variables import change_variables, read_variables
 from camber.version import VERSION
 
 DATABASE_NAME: Final = "camber.sqlite3"
+FREEZE_NAME: Final = "freeze.txt"
 LOAD_SECONDS: Final = 10.0
 """How long the app's modules may take to load."""
 
@@ -88,6 +92,9 @@ class Deployment:
         self.links = FileLinks(settings.api_origin, instance.derive(b"upload"))
         self.files = FileStore(database, blobs, self.links, clock)
         self._watchdog = Watchdog()
+        self._switch = DeadManSwitch(settings.state / FREEZE_NAME)
+        # Why the process before this one had to be ended; None when it ended otherwise.
+        self.freeze = take_freeze(settings.state / FREEZE_NAME, settings.functions)
         cursors = Cursors(instance.derive(b"cursor"))
         self.runner = Runner(
             database, clock, self._watchdog, cursors, self.links, self.files, self.events
@@ -171,11 +178,21 @@ class Deployment:
             raise
         before, self.app = self.app, app
         self.runner.use(app.registry)
+        if before is None and self.freeze is not None:
+            frozen = _function_of(self.freeze, app)
+            if frozen is not None:
+                self.runner.conduct.note_freeze(frozen.path, self.freeze.place)
         self._verifier.use(app.auth_config)
         self._actions.reload(self.settings.functions, app.sources)
         if before is not None:
             before.unload()
         return report
+
+    def end_when_frozen(self) -> None:
+        """From now on, end the process when code in C stops all Python in it, for somebody else to
+        start it again. From the main thread. Only where the process is this deployment's own."""
+        self._switch.arm()
+        self._watchdog.switch = self._switch
 
     # Environment variables
 
@@ -218,9 +235,24 @@ class Deployment:
         await self.database.close()
         await self._blobs.close()
         self._watchdog.stop()
+        self._switch.disarm()
         if self.app is not None:
             self.app.unload()
             self.app = None
+
+
+def _function_of(freeze: Freeze, app: App) -> Function[..., Any] | None:
+    """The function whose body froze: the outermost frame of the app that is one."""
+    bodies = {
+        (Path(function.body.__code__.co_filename), function.body.__code__.co_name): function
+        for function in app.registry
+        if isinstance(function.body, FunctionType)
+    }
+    for frame in reversed(freeze.frames):
+        function = bodies.get((frame.path, frame.function))
+        if function is not None:
+            return function
+    return None
 
 
 def _make_state_folder(folder: Path) -> None:

@@ -45,6 +45,7 @@ async def _serve(place: Place, terminal: Terminal) -> None:
         terminal.say(banner(node, terminal))
         functions = shown_path(place.app.functions)
         terminal.say(f"\nReloads when you save a file in {functions}. Ctrl-C stops.\n")
+        node.tell_freeze(terminal)
         if failure is not None:
             reloader.show_failure(failure)
         while True:

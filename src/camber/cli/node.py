@@ -31,6 +31,10 @@ from camber.server.listener import Listener, listen
 GRACE_SECONDS: Final = 5.0
 """How long requests under way may take to finish once the node is told to stop."""
 
+SWITCH_SECONDS: Final = 0.0005
+"""How long a slow function on a side thread may keep the interpreter while the event loop wants it:
+a tenth of Python's own choice, as a request needs it many times, once after each wait."""
+
 # After so long without having stopped, it is said that we are about to.
 _PATIENCE_SECONDS: Final = 0.3
 
@@ -114,12 +118,23 @@ class Node:
         """Answer requests from now on, and let commands find this node."""
         _settle_memory()
         install_memory_ceiling()
+        sys.setswitchinterval(SWITCH_SECONDS)
+        self.deployment.end_when_frozen()
         application = self.deployment.application
         self._room.open(application)
         for listener in (self._api, self._site):
             listener.application = application
         address = Address(os.getpid(), self.api_url, self.site_url)
         publish(self.deployment.settings.state, address)
+
+    def tell_freeze(self, terminal: Terminal) -> None:
+        """Say so if the process before this one had to be ended."""
+        freeze = self.deployment.freeze
+        if freeze is not None:
+            terminal.say(
+                f"The server froze at {freeze.place}: code in C that keeps Python from running. It "
+                "was ended and started again; what calls that line is refused for 10 minutes."
+            )
 
     async def close_ports(self) -> None:
         """Take no more requests, let those under way finish."""

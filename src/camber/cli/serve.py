@@ -60,6 +60,7 @@ async def _serve(place: Place, terminal: Terminal) -> None:
         node.deployment.events.listen(follow(terminal, LOG_FORMAT))
         await node.deployment.push()
         node.admit()
+        node.tell_freeze(terminal)
         terminal.say(f"camber {VERSION} serves {node.deployment.instance.name}: {functions(node)}")
         terminal.say(f"API             {node.api_url}")
         terminal.say(f"HTTP endpoints  {node.site_url}")

@@ -30,6 +30,7 @@ from camber.errors import (
 from camber.functions.cache import Entry, Key, QueryCache
 from camber.functions.call import Call, Links, check_kind
 from camber.functions.capture import LogCapture
+from camber.functions.conduct import Conduct, RefusedError
 from camber.functions.context import HttpEndpointCtx, MutationCtx, QueryCtx
 from camber.functions.definition import Function, Kind
 from camber.functions.drive import drive
@@ -72,7 +73,7 @@ RESULT_SIZE_MAX: Final = 16 << 20
 
 
 # Failures that say nothing about the next run.
-_CHANCE: Final = (OverrunError, MemoryError)
+_CHANCE: Final = (OverrunError, RefusedError, MemoryError)
 
 
 class Invocation(NamedTuple):
@@ -148,6 +149,7 @@ class Runner:
         # Who runs actions; set by the deployment before the first one is asked for.
         self.actions: ActionRunner | None = None
         self.cache = QueryCache(database, clock)
+        self.conduct = Conduct(clock)
         self._clock = clock
         self._watchdog = watchdog
         self._side = SideThreads()
@@ -163,6 +165,7 @@ class Runner:
         """Run another version of the app from now on."""
         self.registry = registry
         self._slow.clear()
+        self.conduct.clear()
         self.cache.clear()
 
     def close(self) -> None:
@@ -472,9 +475,14 @@ class Runner:
         except BaseException:
             snapshot.close()
             raise
-        return await self._side.run(
-            snapshot.close, self._attempt_once, invocation, claim, tx, BODY_SECONDS
-        )
+        try:
+            return await self._side.run(
+                snapshot.close, self._attempt_once, invocation, claim, tx, BODY_SECONDS
+            )
+        except OverrunError as error:
+            # Its thread was left to itself, and may still use `tx`.
+            self.conduct.note_overrun(invocation.function.path, BODY_SECONDS, str(error))
+            return _Attempt(self._failed_before(invocation, error), self.database.snapshot())
 
     def _is_slow(self, function: AnyFunction) -> bool:
         slow = self._slow
@@ -534,14 +542,19 @@ class Runner:
         )
         token = current_execution.set(execution)
         try:
+            if not self.conduct.is_spotless:
+                self.conduct.check(function.path)
             arguments = _isolated(invocation.arguments)
             call.arguments = function.signature.bind(arguments, tx.catalog)
             text = self._watchdog.call(execution, limit_seconds, _run_body, call)
         except (TransientError, InternalError):
             raise
         except BaseException as error:  # the edge of the body: its failure is its caller's
-            if isinstance(error, OverrunError) and limit_seconds < BODY_SECONDS:
-                raise _TooSlowError(error.is_stubborn) from None
+            if isinstance(error, OverrunError):
+                if limit_seconds < BODY_SECONDS:
+                    raise _TooSlowError(error.is_stubborn) from None
+                if error.is_stubborn:
+                    self.conduct.note_overrun(function.path, limit_seconds, str(error))
             failed = self._failed(invocation, error, tx, execution.log)
             if not isinstance(error, InvalidCursorError):
                 # The page that a client has on view keeps its end until the query recovers.
@@ -549,6 +562,8 @@ class Runner:
             return _Attempt(failed, tx, call.identity_read, execution.clock_read)
         finally:
             current_execution.reset(token)
+        if not self.conduct.is_spotless:
+            self.conduct.note_success(function.path)
         outcome = Outcome(text, tx.begin_ts, tx.reads, execution.log.lines)
         outcome.journal = call.page_end
         return _Attempt(outcome, tx, call.identity_read, execution.clock_read)
@@ -646,6 +661,7 @@ class Runner:
             Exception: what it raised.
             OverrunError: it did not yield for too long.
         """
+        self.conduct.check(function.path)
         execution = Execution(
             Environment.ENDPOINT,
             function.path,
