@@ -4,18 +4,20 @@ Every step gives a new query, so a query can be kept, passed on and refined. Not
 one of the ends: `take`, `first`, `unique`, `collect`, `paginate`, `async for`.
 """
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Final, Generic, Protocol, TypeVar, cast
+from typing import Any, Final, Generic, Protocol, TypeGuard, TypeVar, cast
 
 from msgspec.structs import replace
 
 from camber.database import expression
 from camber.database.expression import Expression
-from camber.database.pagination import BYTES_READ_MAX, ROWS_READ_MAX, PageRequest
+from camber.database.pagination import BYTES_READ_MAX, ITEMS_MAX, ROWS_READ_MAX, PageRequest
 from camber.database.plan import OPERATORS_MAX, Comparison, Order, Plan
 from camber.database.scan import open_scan
 from camber.database.transaction import Transaction
 from camber.errors import InvalidArgumentError
+from camber.values.value import describe
 
 T = TypeVar("T")
 
@@ -279,14 +281,47 @@ _ALL = 1 << 40
 
 def _page_request(options: Mapping[str, Any]) -> PageRequest:
     items = options.get("numItems")
-    if isinstance(items, bool) or not isinstance(items, int | float) or items < 0:
+    if not _is_number(items) or math.isnan(items) or items < 0:
         raise InvalidArgumentError(
             f"`options.numItems` must be a positive number. Received `{items}`."
         )
+    if items > ITEMS_MAX:
+        raise InvalidArgumentError(f"Requested too many items: {_shown(items)}")
     return PageRequest(
         items=int(items),
-        cursor=options.get("cursor"),
-        end_cursor=options.get("endCursor"),
-        rows_read_max=int(options.get("maximumRowsRead") or ROWS_READ_MAX),
-        bytes_read_max=int(options.get("maximumBytesRead") or BYTES_READ_MAX),
+        cursor=_cursor(options, "cursor"),
+        end_cursor=_cursor(options, "endCursor"),
+        rows_read_max=_bound(options, "maximumRowsRead", ROWS_READ_MAX),
+        bytes_read_max=_bound(options, "maximumBytesRead", BYTES_READ_MAX),
     )
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _shown(number: float) -> str:
+    """As people write it: 40000.0 is 40000."""
+    return str(int(number)) if math.isfinite(number) else str(number)
+
+
+def _cursor(options: Mapping[str, Any], name: str) -> str | None:
+    cursor = options.get(name)
+    if cursor is not None and not isinstance(cursor, str):
+        raise InvalidArgumentError(
+            f"`options.{name}` must be a cursor, which is a string, or None. Received "
+            f"{describe(cursor)}."
+        )
+    return cursor
+
+
+def _bound(options: Mapping[str, Any], name: str, most: int) -> int:
+    """How much may be read for a page. More than `most` is as good as `most`."""
+    bound = options.get(name)
+    if bound is None:
+        return most
+    if not _is_number(bound) or math.isnan(bound):
+        raise InvalidArgumentError(
+            f"`options.{name}` must be a positive number. Received {describe(bound)}."
+        )
+    return int(min(bound, most)) if bound >= 1 else 0
