@@ -7,6 +7,7 @@ one. Who connects before the deployment is ready waits for it in the waiting roo
 import asyncio
 import gc
 import os
+import resource
 import signal
 import sys
 import threading
@@ -26,6 +27,7 @@ from camber.deployment import Deployment, Settings
 from camber.errors import ConfigError, StorageLockedError
 from camber.functions.memory import install_memory_ceiling
 from camber.server.exchange import Application, Exchange
+from camber.server.limits import Limits
 from camber.server.listener import Listener, listen
 
 GRACE_SECONDS: Final = 5.0
@@ -153,6 +155,17 @@ def _settle_memory() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
+def _allow_open_files() -> None:
+    """Let there be as many open files as the system allows us: each client's connection is one,
+    and what is usual is a thousand."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = Limits().connections + 1_000
+    if most != resource.RLIM_INFINITY:
+        wanted = min(wanted, most)
+    if allowed != resource.RLIM_INFINITY and allowed < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
 @asynccontextmanager
 async def serving(place: Place) -> AsyncIterator[Node]:
     """A node, open; nobody is answered before `Node.admit`. On leaving, all of it is closed.
@@ -162,6 +175,7 @@ async def serving(place: Place) -> AsyncIterator[Node]:
         StorageLockedError: another process has the state folder open.
         InternalError: the database file is damaged, or of another version.
     """
+    _allow_open_files()
     async with AsyncExitStack() as closing:
         room = WaitingRoom()
         try:

@@ -54,8 +54,8 @@ class Limits:
     pipelined: int = 32
     """Requests of one connection that wait for earlier answers; beyond, it is not read from."""
 
-    connections: int = 10_000
-    """Open connections; 503 beyond."""
+    connections: int = 20_000
+    """Open connections, WebSockets among them; 503 beyond."""
 
     @property
     def sweep_seconds(self) -> float:
