@@ -100,7 +100,8 @@ def _play(order: Order, *, alike: bool) -> Outcome:
     with storm.watching(target):
         crowd.open(size, alike=alike)
     storm_seconds = perf_counter() - begin
-    pool.rest(_SETTLE_S)
+    settle_s = min(_SETTLE_S, order.seconds)
+    pool.rest(settle_s)
     resident_kb = (target.resident_bytes() - before) / size / 1000
     latencies, meter, cpu = Latencies(), Meter(), CpuClock()
     begin = perf_counter()
@@ -114,7 +115,7 @@ def _play(order: Order, *, alike: bool) -> Outcome:
             crowd.wait_reached()
             meter.stop()
             writes += 1
-            pool.rest(_SETTLE_S / 4)
+            pool.rest(settle_s / 4)
     errors = len(pool.failures)
     pool.close()
     return Outcome(

@@ -47,6 +47,8 @@ class Worker:
         self.latencies: list[float] = []
         self._pool = pool
         self._is_working = False
+        # What is left of an earlier turn comes to nothing.
+        self._turn = 0
         WebSocketClient(pool, port, messages.SYNC_PATH, _subscription(), self._receive)
         self.writer = Writer(pool, port, self._finish)
 
@@ -58,18 +60,23 @@ class Worker:
         """Work, beginning after `pause`, and note how long each mutation took."""
         self.latencies = latencies
         self._is_working = True
-        self._pool.after(pause, self._mutate)
+        self._mutate_after(pause)
 
     def stop(self) -> None:
         self._is_working = False
+        self._turn += 1
 
-    def _mutate(self) -> None:
-        if self._is_working:
+    def _mutate_after(self, pause: float) -> None:
+        self._pool.after(pause, partial(self._mutate, self._turn))
+
+    def _mutate(self, turn: int) -> None:
+        if turn == self._turn:
             self.writer.mutate("sendMessage", author="worker", body="a short one")
 
     def _finish(self, _message: bytes, now: float) -> None:
         self.latencies.append(now - self.writer.sent_at)
-        self._pool.after(_THINK_S, self._mutate)
+        if self._is_working:
+            self._mutate_after(_THINK_S)
 
     def _receive(self, message: bytes, _now: float) -> None:
         if messages.UPDATED in message[:400]:
@@ -82,25 +89,24 @@ class Updates:
     def __init__(self, pool: Pool, port: int) -> None:
         self._pool = pool
         self._writer = ready_writer(pool, port)
-        self._is_on = False
+        self._turn = 0
         self._due_at = 0.0
 
     def begin(self) -> None:
-        self._is_on = True
         self._due_at = perf_counter()
-        self._write()
+        self._write(self._turn)
 
     def stop(self) -> None:
-        self._is_on = False
+        self._turn += 1
 
-    def _write(self) -> None:
-        if not self._is_on:
+    def _write(self, turn: int) -> None:
+        if turn != self._turn:
             return
         # One that is late is left out: the rate is the most that there is.
         if not self._writer.is_waiting:
             self._writer.mutate("sendMessage", author=_AUTHOR, body=_BODY)
         self._due_at = max(self._due_at + 1 / _UPDATES_PER_S, perf_counter())
-        self._pool.after(self._due_at - perf_counter(), self._write)
+        self._pool.after(self._due_at - perf_counter(), partial(self._write, turn))
 
 
 class Memory:
