@@ -10,8 +10,9 @@ from camber.clock import Clock
 from camber.deployment import Deployment, Settings
 from camber.functions.events import Ended
 from camber.functions.identity import NOBODY, Identity
+from camber.functions.invocation import Invocation
 from camber.functions.outcome import Outcome
-from camber.functions.runner import Invocation, Runner
+from camber.functions.runner import Runner
 from camber.system.receipts import ClientRequest
 
 

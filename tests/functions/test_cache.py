@@ -57,7 +57,7 @@ APP = {
         async def slow(ctx) -> int:
             n = len(await ctx.db.query("rows").collect())
             print("slow", n)
-            for _ in range(3_000_000):
+            for _ in range(5_000_000):
                 pass
             return n
 

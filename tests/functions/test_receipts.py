@@ -30,7 +30,7 @@ APP = {
         async def slow(ctx, n: int) -> int:
             # Slow once; from then on it is taken to be, and runs on threads.
             rows = await ctx.db.query("rows").collect()
-            for _ in range(0 if rows else 1_500_000):
+            for _ in range(0 if rows else 4_000_000):
                 pass
             await ctx.db.insert("rows", {"n": n})
             return len(rows)
@@ -39,7 +39,7 @@ APP = {
         async def slow_when_empty(ctx) -> int:
             rows = await ctx.db.query("rows").collect()
             if not rows:
-                for _ in range(2_000_000):
+                for _ in range(5_000_000):
                     pass
             await ctx.db.insert("rows", {"n": 0})
             return len(rows)

@@ -11,8 +11,8 @@ from state_app import APP
 from camber.clock import ManualClock
 from camber.deployment import Deployment, Settings
 from camber.functions.identity import NOBODY
+from camber.functions.invocation import Invocation
 from camber.functions.outcome import Outcome
-from camber.functions.runner import Invocation
 
 HOUR = 3600.0
 JUMPS: Sequence[float] = (-HOUR, 0.0, HOUR, -30 * 24 * HOUR, 365 * 24 * HOUR, -HOUR, -0.001)

@@ -10,8 +10,9 @@ from camber.functions.capture import LogLine
 from camber.functions.definition import Kind
 from camber.functions.files import digest_of, metadata_of
 from camber.functions.identity import NOBODY, Identity
+from camber.functions.invocation import Invocation
 from camber.functions.outcome import Outcome
-from camber.functions.runner import Invocation, Runner
+from camber.functions.runner import Runner
 from camber.values.wire import pack_value, unpack_value
 
 _LOGGER: Final = logging.getLogger("camber.actions")

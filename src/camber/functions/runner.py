@@ -6,60 +6,45 @@ time without holding anybody up; queries and mutations may run many times, so no
 """
 
 import asyncio
-import os
-import secrets
 from collections.abc import Mapping
-from itertools import count
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 
 from camber.clock import Clock
-from camber.database.database import Database, backoff_seconds, complete
-from camber.database.pagination import Cursors, InvalidCursorError
+from camber.database.database import Database, backoff_seconds
+from camber.database.pagination import Cursors
 from camber.database.transaction import Transaction
 from camber.errors import (
     ConflictError,
     FunctionNotFoundError,
-    InternalError,
     InvalidArgumentError,
-    InvalidValueError,
-    LimitError,
     OverrunError,
-    TransientError,
-    UserError,
 )
+from camber.functions.attempt import BODY_SECONDS, Attempt, Bodies, TooSlowError
 from camber.functions.cache import Entry, Key, QueryCache
 from camber.functions.call import Call, Links, check_kind
 from camber.functions.capture import LogCapture
 from camber.functions.conduct import Conduct, RefusedError
 from camber.functions.context import HttpEndpointCtx, MutationCtx, QueryCtx
-from camber.functions.definition import Function, Kind
-from camber.functions.drive import drive
+from camber.functions.definition import Kind
 from camber.functions.events import Ended, Events
 from camber.functions.execution import Environment, Execution, current_execution
-from camber.functions.failure import Failure, explain
+from camber.functions.failure import Failure
 from camber.functions.fetch import Request, Response
 from camber.functions.files import FileStore
 from camber.functions.identity import Identity
-from camber.functions.once import leave, outcome_of
+from camber.functions.invocation import AnyFunction, Invocation, new_request_id
 from camber.functions.outcome import Outcome
+from camber.functions.passing import check_arguments, copied, copied_result, key_of
 from camber.functions.path import display
-from camber.functions.query import TableQuery
 from camber.functions.reference import path_of
 from camber.functions.registry import Registry
 from camber.functions.side import SideThreads
 from camber.functions.watchdog import Watchdog
 from camber.storage.engine import Timestamp
-from camber.system.receipts import Claim, ClientRequest, claim_of, find_receipt
-from camber.values.value import survey
-from camber.values.wire import pack, pack_value, unpack_value
-
-AnyFunction = Function[..., Any]
+from camber.system.receipts import Claim, claim_of
 
 INLINE_SECONDS: Final = 0.05
 """How long a body may hold the event loop before it is moved to a side thread."""
-
-BODY_SECONDS: Final = 1.0
-"""How long a query or mutation may run in all."""
 
 STEP_SECONDS: Final = 0.5
 """How long an endpoint may run without yielding to the event loop."""
@@ -68,35 +53,10 @@ SLOW_SECONDS: Final = 60.0
 """For how long a function that was too slow for the event loop goes to a side thread at once."""
 
 CONFLICTS_MAX: Final = 4
-ARGUMENTS_SIZE_MAX: Final = 16 << 20
-RESULT_SIZE_MAX: Final = 16 << 20
 
 
 # Failures that say nothing about the next run.
 _CHANCE: Final = (OverrunError, RefusedError, MemoryError)
-
-
-class Invocation(NamedTuple):
-    """A top-level call of a query, mutation or action."""
-
-    function: AnyFunction
-    arguments: Mapping[str, Any]
-    identity: Identity
-    request_id: str = ""
-    # Whether a running action waits for it.
-    nested: bool = False
-    # Where the page ended that the query last read, for a client that has this page on view.
-    journal: str | None = None
-    # How a client numbered a mutation, so that it is done once however often it is sent.
-    request: ClientRequest | None = None
-
-
-class _TooSlowError(Exception):
-    """A body held the event loop for too long and was stopped. It is to run on a side thread; or
-    if it is stubborn, here again with its full time, as it could not be stopped there."""
-
-    def __init__(self, is_stubborn: bool) -> None:
-        self.is_stubborn = is_stubborn
 
 
 class _FailedError(Exception):
@@ -104,18 +64,6 @@ class _FailedError(Exception):
 
     def __init__(self, outcome: Outcome) -> None:
         self.outcome = outcome
-
-
-class _Attempt(NamedTuple):
-    """A body that has run, once, to its end."""
-
-    outcome: Outcome
-    tx: Transaction
-    # What the result depends on beside what was read.
-    identity_read: bool = False
-    clock_read: bool = False
-    # Whether it did not run at all: the outcome is that of the time when it did.
-    is_repeat: bool = False
 
 
 class ActionRunner(Protocol):
@@ -157,9 +105,7 @@ class Runner:
         self._flights: dict[tuple[object, ...], asyncio.Task[Entry]] = {}
         # Functions that were too slow lately, and until when that is held against them.
         self._slow: dict[str, float] = {}
-        # Chance in a body is seeded from a secret and a number that is never used twice.
-        self._secret = secrets.token_bytes(16)
-        self._counter = count(1)
+        self._bodies = Bodies(self, database, watchdog, self.conduct)
 
     def use(self, registry: Registry) -> None:
         """Run another version of the app from now on."""
@@ -227,13 +173,13 @@ class Runner:
         function, request = invocation.function, invocation.request
         try:
             if request is None:
-                _check_arguments(function, invocation.arguments)
+                check_arguments(function, invocation.arguments)
                 claim = None
             else:
-                arguments = _key_of(function, invocation.arguments)
+                arguments = key_of(function, invocation.arguments)
                 claim = claim_of(request, function.path, arguments)
         except Exception as error:  # the edge of the call: whatever the arguments are
-            outcome = self._failed_before(invocation, error)
+            outcome = self._bodies.failed_before(invocation, error)
         else:
             try:
                 outcome = await self._run_mutation(invocation, claim)
@@ -250,7 +196,7 @@ class Runner:
             return await self._run_mutation_aside(invocation, claim)
         try:
             return await self._commit_in_line(invocation, claim, INLINE_SECONDS)
-        except _TooSlowError as slow:
+        except TooSlowError as slow:
             if slow.is_stubborn:
                 return await self._commit_in_line(invocation, claim, BODY_SECONDS)
             self._note_slow(function)
@@ -260,9 +206,9 @@ class Runner:
         """Run an action in a process of its own. Never retried."""
         assert self.actions is not None, "the deployment runs actions"
         try:
-            _check_arguments(invocation.function, invocation.arguments)
+            check_arguments(invocation.function, invocation.arguments)
         except Exception as error:  # the edge of the call: whatever the arguments are
-            outcome = self._failed_before(invocation, error)
+            outcome = self._bodies.failed_before(invocation, error)
         else:
             outcome = await self.actions.run(invocation)
         if outcome.log or outcome.failure is not None:
@@ -287,9 +233,9 @@ class Runner:
     async def _run_query(self, invocation: Invocation) -> Outcome:
         function = invocation.function
         try:
-            arguments = _key_of(function, invocation.arguments)
+            arguments = key_of(function, invocation.arguments)
         except Exception as error:  # the edge of the call: whatever the arguments are
-            return self._failed_before(invocation, error)
+            return self._bodies.failed_before(invocation, error)
         found = self.cache.find(
             function.path, arguments, invocation.identity.key, invocation.journal
         )
@@ -298,11 +244,11 @@ class Runner:
         if not self._is_slow(function):
             tx = self.database.snapshot()
             try:
-                attempt = self._attempt(invocation, tx, INLINE_SECONDS)
-            except _TooSlowError as slow:
+                attempt = self._bodies.run(invocation, tx, INLINE_SECONDS)
+            except TooSlowError as slow:
                 if slow.is_stubborn:
                     tx = self.database.snapshot()
-                    return self._attempt(invocation, tx, BODY_SECONDS).outcome
+                    return self._bodies.run(invocation, tx, BODY_SECONDS).outcome
                 self._note_slow(function)
             else:
                 return self._remember(invocation, arguments, attempt)
@@ -319,10 +265,10 @@ class Runner:
         """
         function = invocation.function
         try:
-            arguments = _key_of(function, invocation.arguments)
+            arguments = key_of(function, invocation.arguments)
         except Exception as error:  # the edge of the call: whatever the arguments are
             return self._told(
-                invocation, self.cache.add(None, self._failed_before(invocation, error))
+                invocation, self.cache.add(None, self._bodies.failed_before(invocation, error))
             )
         found = self.cache.find(
             function.path, arguments, invocation.identity.key, invocation.journal
@@ -332,8 +278,8 @@ class Runner:
         if self._is_slow(function):
             return None
         try:
-            attempt = self._attempt(invocation, self.database.snapshot(), INLINE_SECONDS)
-        except _TooSlowError as slow:
+            attempt = self._bodies.run(invocation, self.database.snapshot(), INLINE_SECONDS)
+        except TooSlowError as slow:
             if not slow.is_stubborn:
                 self._note_slow(function)
             return None
@@ -353,10 +299,10 @@ class Runner:
                 return now
         function = invocation.function
         try:
-            arguments = _key_of(function, invocation.arguments)
+            arguments = key_of(function, invocation.arguments)
         except Exception as error:  # the edge of the call: whatever the arguments are
             return self._told(
-                invocation, self.cache.add(None, self._failed_before(invocation, error))
+                invocation, self.cache.add(None, self._bodies.failed_before(invocation, error))
             )
         identity = invocation.identity.key
         found = self.cache.find(function.path, arguments, identity, invocation.journal)
@@ -395,32 +341,30 @@ class Runner:
         function = invocation.function
         tx = self.database.snapshot_at(ts)
         try:
-            _check_arguments(function, invocation.arguments)
+            check_arguments(function, invocation.arguments)
         except Exception as error:  # the edge of the call: whatever the arguments are
-            outcome = self._failed_before(invocation, error)
+            outcome = self._bodies.failed_before(invocation, error)
         else:
             outcome = (await self._attempt_at(invocation, tx, ts)).outcome
         if outcome.log or outcome.failure is not None:
             self._tell(invocation, outcome)
         return outcome
 
-    async def _attempt_at(
-        self, invocation: Invocation, tx: Transaction, ts: Timestamp
-    ) -> "_Attempt":
+    async def _attempt_at(self, invocation: Invocation, tx: Transaction, ts: Timestamp) -> Attempt:
         if not self._is_slow(invocation.function):
             try:
-                return self._attempt(invocation, tx, INLINE_SECONDS)
-            except _TooSlowError as slow:
+                return self._bodies.run(invocation, tx, INLINE_SECONDS)
+            except TooSlowError as slow:
                 if slow.is_stubborn:
-                    return self._attempt(invocation, self.database.snapshot_at(ts), BODY_SECONDS)
+                    return self._bodies.run(invocation, self.database.snapshot_at(ts), BODY_SECONDS)
                 self._note_slow(invocation.function)
         return await self._attempt_aside(invocation, ts)
 
     async def _commit_in_line(
         self, invocation: Invocation, claim: Claim | None, limit_seconds: float
     ) -> Outcome:
-        def attempt(tx: Transaction) -> _Attempt:
-            done = self._attempt_once(invocation, claim, tx, limit_seconds)
+        def attempt(tx: Transaction) -> Attempt:
+            done = self._bodies.run_once(invocation, claim, tx, limit_seconds)
             _go_to_commit(invocation, done)
             return done
 
@@ -451,7 +395,7 @@ class Runner:
         """Run a mutation aside while nobody else commits: it has conflicted too often, and shall
         not starve."""
 
-        async def attempt() -> tuple[Transaction, _Attempt]:
+        async def attempt() -> tuple[Transaction, Attempt]:
             done = await self._attempt_aside(invocation, claim=claim)
             _go_to_commit(invocation, done)
             return done.tx, done
@@ -464,7 +408,7 @@ class Runner:
 
     async def _attempt_aside(
         self, invocation: Invocation, ts: Timestamp | None = None, claim: Claim | None = None
-    ) -> "_Attempt":
+    ) -> Attempt:
         """Run a body on a side thread, on a snapshot of its own: the newest, or one at `ts`."""
         snapshot = await self.database.engine.snapshot()
         try:
@@ -477,12 +421,16 @@ class Runner:
             raise
         try:
             return await self._side.run(
-                snapshot.close, self._attempt_once, invocation, claim, tx, BODY_SECONDS
+                snapshot.close, self._bodies.run_once, invocation, claim, tx, BODY_SECONDS
             )
         except OverrunError as error:
-            # Its thread was left to itself, and may still use `tx`.
+            # Its thread was left to itself, and may still use `tx`. What it has read by now can
+            # be copied in one step; whoever watches the query waits for that to be written.
             self.conduct.note_overrun(invocation.function.path, BODY_SECONDS, str(error))
-            return _Attempt(self._failed_before(invocation, error), self.database.snapshot())
+            outcome = self._bodies.failed_before(invocation, error)
+            outcome.reads.points.update(tx.reads.points.copy())
+            outcome.reads.intervals.extend(tx.reads.intervals.copy())
+            return Attempt(outcome, self.database.snapshot())
 
     def _is_slow(self, function: AnyFunction) -> bool:
         slow = self._slow
@@ -499,83 +447,16 @@ class Runner:
     def _note_slow(self, function: AnyFunction) -> None:
         self._slow[function.path] = self._clock.monotonic() + SLOW_SECONDS
 
-    # One attempt
+    # The cache
 
-    def _attempt_once(
-        self, invocation: Invocation, claim: Claim | None, tx: Transaction, limit_seconds: float
-    ) -> "_Attempt":
-        """As `_attempt`, for what is claimed, unless it is done already."""
-        if claim is None:
-            return self._attempt(invocation, tx, limit_seconds)
-        try:
-            receipt = complete(find_receipt(tx, claim))
-        except UserError as error:
-            return _Attempt(self._failed(invocation, error, tx, LogCapture()), tx)
-        if receipt is not None:
-            outcome = outcome_of(receipt, tx)
-            # What it said has been told.
-            outcome.request_id = invocation.request_id or new_request_id()
-            return _Attempt(outcome, tx, is_repeat=True)
-        done = self._attempt(invocation, tx, limit_seconds)
-        if done.outcome.text is not None:
-            leave(tx, claim, done.outcome)
-        return done
-
-    def _attempt(self, invocation: Invocation, tx: Transaction, limit_seconds: float) -> "_Attempt":
-        """Run a body to its end in `tx`, on this thread.
-
-        Raises:
-            _TooSlowError: it was stopped at `limit_seconds`, which was not its full time.
-            TransientError, InternalError: not the body's fault.
-        """
-        function = invocation.function
-        call = Call(self, function, tx, invocation.identity, journal=invocation.journal)
-        execution = Execution(
-            Environment.DETERMINISTIC,
-            function.path,
-            tx.now_ns,
-            self._secret + next(self._counter).to_bytes(8),
-            invocation.request_id,
-            None,
-            call.read_variable,
-            call,
-        )
-        token = current_execution.set(execution)
-        try:
-            if not self.conduct.is_spotless:
-                self.conduct.check(function.path)
-            arguments = _isolated(invocation.arguments)
-            call.arguments = function.signature.bind(arguments, tx.catalog)
-            text = self._watchdog.call(execution, limit_seconds, _run_body, call)
-        except (TransientError, InternalError):
-            raise
-        except BaseException as error:  # the edge of the body: its failure is its caller's
-            if isinstance(error, OverrunError):
-                if limit_seconds < BODY_SECONDS:
-                    raise _TooSlowError(error.is_stubborn) from None
-                if error.is_stubborn:
-                    self.conduct.note_overrun(function.path, limit_seconds, str(error))
-            failed = self._failed(invocation, error, tx, execution.log)
-            if not isinstance(error, InvalidCursorError):
-                # The page that a client has on view keeps its end until the query recovers.
-                failed.journal = invocation.journal
-            return _Attempt(failed, tx, call.identity_read, execution.clock_read)
-        finally:
-            current_execution.reset(token)
-        if not self.conduct.is_spotless:
-            self.conduct.note_success(function.path)
-        outcome = Outcome(text, tx.begin_ts, tx.reads, execution.log.lines)
-        outcome.journal = call.page_end
-        return _Attempt(outcome, tx, call.identity_read, execution.clock_read)
-
-    def _remember(self, invocation: Invocation, arguments: str, attempt: "_Attempt") -> Outcome:
+    def _remember(self, invocation: Invocation, arguments: str, attempt: Attempt) -> Outcome:
         """Cache a result that nobody watches."""
         outcome = attempt.outcome
         if self.cache.is_worth_keeping(outcome):
             self._enter(invocation, arguments, attempt)
         return outcome
 
-    def _enter(self, invocation: Invocation, arguments: str, attempt: "_Attempt") -> Entry:
+    def _enter(self, invocation: Invocation, arguments: str, attempt: Attempt) -> Entry:
         """Cache what came of a query, for those who watch it."""
         function, outcome = invocation.function, attempt.outcome
         if function is not self.registry.find(function.path):
@@ -586,21 +467,9 @@ class Runner:
             key = (function.path, arguments, identity, invocation.journal)
         return self.cache.add(key, outcome, timed=attempt.clock_read)
 
-    def _failed_before(self, invocation: Invocation, error: Exception) -> Outcome:
-        return self._failed(invocation, error, self.database.snapshot(), LogCapture())
-
-    def _failed(
-        self, invocation: Invocation, error: BaseException, tx: Transaction, log: LogCapture
-    ) -> Outcome:
-        failure = self.explain(error)
-        if not isinstance(error, Exception):
-            # What ends a program when it escapes must not escape into this one.
-            error = UserError(failure.message)
-        return Outcome(None, tx.begin_ts, tx.reads, log.lines, error, failure)
-
     def explain(self, error: BaseException) -> Failure:
         """What to tell of an error, however its class was made."""
-        return explain(error, self._watchdog)
+        return self._bodies.explain(error)
 
     # Calls from functions
 
@@ -612,20 +481,20 @@ class Runner:
             raise InvalidArgumentError("Cannot call a Mutation function from a Query function")
         function = self.find(target, kind)
         call = caller.nested(function)
-        bound = function.signature.bind(_copied(arguments), call.tx.catalog)
+        bound = function.signature.bind(copied(arguments), call.tx.catalog)
         if kind is Kind.QUERY:
             result = await _result_of(function, QueryCtx(call), bound)
-            return _copied_result(function, result, call.tx)
+            return copied_result(function, result, call.tx)
         async with caller.children():
             savepoint = call.tx.savepoint()
             try:
                 result = await _result_of(function, MutationCtx(call), bound)
-                copied = _copied_result(function, result, call.tx)
+                own = copied_result(function, result, call.tx)
             except BaseException:
                 call.tx.roll_back(savepoint)
                 raise
             call.tx.release(savepoint)
-            return copied
+            return own
 
     async def run_in_own(
         self, target: Any, arguments: Any, kind: Kind, identity: Identity, /
@@ -680,7 +549,7 @@ class Runner:
         return response
 
 
-def _go_to_commit(invocation: Invocation, attempt: _Attempt) -> None:
+def _go_to_commit(invocation: Invocation, attempt: Attempt) -> None:
     """Nothing but the commit is to come now.
 
     Raises:
@@ -692,114 +561,13 @@ def _go_to_commit(invocation: Invocation, attempt: _Attempt) -> None:
         invocation.request.is_committing = not attempt.is_repeat
 
 
-def _committed(attempt: _Attempt, ts: Timestamp) -> Outcome:
+def _committed(attempt: Attempt, ts: Timestamp) -> Outcome:
     outcome = attempt.outcome
     if not attempt.is_repeat:
         outcome.ts = ts
     return outcome
 
 
-def _run_body(call: Call) -> str:
-    """The whole of a top-level body, to its result's text (whose parts may be of classes of the
-    app's): what the watchdog is handed."""
-    function = call.function
-    ctx = QueryCtx(call) if function.kind is Kind.QUERY else MutationCtx(call)
-    result = function.body(ctx, **call.arguments)
-    return _text_of_result(function, drive(result) if function.is_async else result, call.tx)
-
-
 async def _result_of(function: AnyFunction, ctx: Any, arguments: dict[str, Any]) -> Any:
     result = function.body(ctx, **arguments)
     return await result if function.is_async else result
-
-
-def _key_of(function: AnyFunction, arguments: Mapping[str, Any]) -> str:
-    """The arguments as stored text: equal calls have equal keys in the cache.
-
-    Raises:
-        UserError: they are no values, or too large.
-    """
-    ordered = _ordered(arguments)
-    plain = _check_arguments(function, ordered)
-    return pack(ordered, plain=True) if plain else pack_value(ordered)
-
-
-def _ordered(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The same arguments, named in one order: equal calls have equal keys in the cache."""
-    return dict(arguments) if len(arguments) < 2 else dict(sorted(arguments.items()))
-
-
-def _copied(arguments: Mapping[str, Any]) -> Any:
-    """Arguments by value: what the callee does to them is not the caller's to see."""
-    return unpack_value(pack_value(dict(arguments)))
-
-
-def _copied_result(function: AnyFunction, result: Any, tx: Transaction) -> Any:
-    return unpack_value(_text_of_result(function, result, tx))
-
-
-def _text_of_result(function: AnyFunction, result: Any, tx: Transaction) -> str:
-    """The checked result in the stored format."""
-    if isinstance(result, TableQuery):
-        raise InvalidValueError(
-            "Return value is a Query. Results must be retrieved with `.collect()`, `.take(n)`, "
-            "`.unique()`, or `.first()`."
-        )
-    exported = function.signature.export(result, tx.catalog)
-    try:
-        text = pack_value(exported)
-    except InvalidValueError as error:
-        raise InvalidValueError(
-            f"Function {display(function.path)} return value invalid: {error}"
-        ) from None
-    if len(text) > RESULT_SIZE_MAX:
-        raise LimitError(
-            f"Function {function.path} return value is too large "
-            f"(actual: {len(text) / (1 << 20):.2f} MiB, limit: 16 MiB)"
-        )
-    return text
-
-
-def _check_arguments(function: AnyFunction, arguments: Mapping[str, Any]) -> bool:
-    """Refuse arguments that are no values, or too large.
-
-    Returns:
-        Whether they are seen at a glance to be plain: short strings and small whole numbers. What
-        they are called is for `bind` to check.
-    """
-    for value in arguments.values():
-        kind = type(value)
-        if kind is str:
-            if len(value) > _SHORT or not value.isascii():
-                break
-        elif kind is not int or not -_SMALL < value < _SMALL:
-            break
-    else:
-        return True
-    size, _ = survey(arguments)
-    if size > ARGUMENTS_SIZE_MAX:
-        raise LimitError(
-            f"Arguments for {function.path} are too large "
-            f"(actual: {size / (1 << 20):.2f} MiB, limit: 16 MiB)"
-        )
-    return False
-
-
-# Of such strings no function takes so many that they would be too large together.
-_SHORT: Final = 4096
-_SMALL: Final = 1 << 53
-
-
-def _isolated(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments that a body may change without its caller, or its next attempt, seeing it."""
-    for value in arguments.values():
-        kind = type(value)
-        if kind is list or kind is dict:
-            copied: dict[str, Any] = _copied(arguments)
-            return copied
-    return dict(arguments)
-
-
-def new_request_id() -> str:
-    """16 hex digits that find a request in the logs."""
-    return os.urandom(8).hex()

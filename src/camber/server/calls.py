@@ -9,8 +9,9 @@ from typing import Any
 from camber.errors import ArgumentValidationError, FunctionNotFoundError, UserError
 from camber.functions.definition import Kind
 from camber.functions.identity import Identity
+from camber.functions.invocation import AnyFunction
 from camber.functions.path import display
-from camber.functions.runner import AnyFunction, Runner
+from camber.functions.runner import Runner
 from camber.values.value import describe
 
 

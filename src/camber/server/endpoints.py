@@ -17,7 +17,8 @@ from camber.functions.definition import Kind
 from camber.functions.events import Ended, Events
 from camber.functions.failure import Failure, error_body
 from camber.functions.fetch import Request, Response
-from camber.functions.runner import AnyFunction, Runner, new_request_id
+from camber.functions.invocation import AnyFunction, new_request_id
+from camber.functions.runner import Runner
 from camber.server.access import Access
 from camber.server.answer import NO_BODY
 from camber.server.api import request_error_of

@@ -21,8 +21,9 @@ from camber.functions.cache import Entry
 from camber.functions.definition import Kind
 from camber.functions.failure import failure_of
 from camber.functions.identity import Identity
+from camber.functions.invocation import Invocation, new_request_id
 from camber.functions.outcome import Outcome
-from camber.functions.runner import Invocation, Runner, new_request_id
+from camber.functions.runner import Runner
 from camber.server.calls import find_function, named_arguments
 from camber.server.failure import log_failure
 from camber.server.sync.farewell import Farewell, ProtocolError, farewell_of

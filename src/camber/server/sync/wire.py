@@ -14,8 +14,8 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 
 from camber.functions.failure import Failure, data_on_wire
+from camber.functions.invocation import new_request_id
 from camber.functions.outcome import Outcome
-from camber.functions.runner import new_request_id
 from camber.server.sync.farewell import ProtocolError, broken
 from camber.server.sync.messages import (
     ActionRequest,
