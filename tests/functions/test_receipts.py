@@ -28,20 +28,8 @@ APP = {
 
         @mutation
         async def slow(ctx, n: int) -> int:
-            # Slow once; from then on it is taken to be, and runs on threads.
             rows = await ctx.db.query("rows").collect()
-            for _ in range(0 if rows else 4_000_000):
-                pass
             await ctx.db.insert("rows", {"n": n})
-            return len(rows)
-
-        @mutation
-        async def slow_when_empty(ctx) -> int:
-            rows = await ctx.db.query("rows").collect()
-            if not rows:
-                for _ in range(5_000_000):
-                    pass
-            await ctx.db.insert("rows", {"n": 0})
             return len(rows)
 
         @mutation
@@ -91,6 +79,8 @@ Tale: TypeAlias = Callable[[OpenApp], Awaitable[None]]
 def play(folder: Path, tale: Tale, clock: ManualClock | None = None) -> None:
     async def main() -> None:
         async with asyncio.timeout(30), opened(folder, APP, clock) as app:
+            # It is not, but is taken to be, and runs on threads.
+            app.runner.slow.note("m:slow")
             await tale(app)
 
     asyncio.run(main())
@@ -225,24 +215,19 @@ def test_sent_many_times_at_once_it_is_done_once(tmp_path: Path, path: str) -> N
 
 
 def test_in_line_and_aside_at_once_it_is_done_once(tmp_path: Path) -> None:
-    clock = ManualClock()
-
     async def tale(app: OpenApp) -> None:
-        # Slow as long as there are no rows, and that is what it begins with.
-        aside = asyncio.create_task(send(app, "m:slow_when_empty", 0))
-        # It holds the loop until it is found to be slow, and goes aside with its next step.
-        for _ in range(20):
-            await asyncio.sleep(0)
-        await app.call("m:add", n=1)
-        # It is forgotten that it is slow, but the wall clock stands still.
-        clock.advance(61.0)
-        clock.jump(-61.0)
-        in_line = await send(app, "m:slow_when_empty", 0)
-        assert ((await aside).text, (await aside).ts) == (in_line.text, in_line.ts)
-        assert in_line.value() == 1
-        assert await app.call("m:count") == 2
+        for number in range(20):
+            app.runner.slow.note("m:slow")
+            aside = asyncio.create_task(send(app, "m:slow", number, n=number))
+            for _ in range(number % 5):
+                await asyncio.sleep(0)
+            app.runner.slow.clear()
+            in_line = await send(app, "m:slow", number, n=number)
+            assert ((await aside).text, (await aside).ts) == (in_line.text, in_line.ts)
+            assert in_line.value() == number
+        assert await app.call("m:count") == 20
 
-    play(tmp_path, tale, clock)
+    play(tmp_path, tale)
 
 
 def test_one_that_conflicts_with_everybody_is_done_alone_and_once(tmp_path: Path) -> None:

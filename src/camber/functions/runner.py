@@ -31,6 +31,7 @@ from camber.functions.execution import Environment, Execution, current_execution
 from camber.functions.failure import Failure
 from camber.functions.fetch import Request, Response
 from camber.functions.files import FileStore
+from camber.functions.flights import Flights
 from camber.functions.identity import Identity
 from camber.functions.invocation import AnyFunction, Invocation, new_request_id
 from camber.functions.outcome import Outcome
@@ -39,6 +40,7 @@ from camber.functions.path import display
 from camber.functions.reference import path_of
 from camber.functions.registry import Registry
 from camber.functions.side import SideThreads
+from camber.functions.slow import SlowFunctions
 from camber.functions.watchdog import Watchdog
 from camber.storage.engine import Timestamp
 from camber.system.receipts import Claim, claim_of
@@ -48,9 +50,6 @@ INLINE_SECONDS: Final = 0.05
 
 STEP_SECONDS: Final = 0.5
 """How long an endpoint may run without yielding to the event loop."""
-
-SLOW_SECONDS: Final = 60.0
-"""For how long a function that was too slow for the event loop goes to a side thread at once."""
 
 CONFLICTS_MAX: Final = 4
 
@@ -101,22 +100,19 @@ class Runner:
         self._clock = clock
         self._watchdog = watchdog
         self._side = SideThreads()
-        # Queries under way for `query_at`.
-        self._flights: dict[tuple[object, ...], asyncio.Task[Entry]] = {}
-        # Functions that were too slow lately, and until when that is held against them.
-        self._slow: dict[str, float] = {}
+        self._flights: Flights[Entry] = Flights()
+        self.slow = SlowFunctions(clock)
         self._bodies = Bodies(self, database, watchdog, self.conduct)
 
     def use(self, registry: Registry) -> None:
         """Run another version of the app from now on."""
         self.registry = registry
-        self._slow.clear()
+        self.slow.clear()
         self.conduct.clear()
         self.cache.clear()
 
     def close(self) -> None:
-        for flight in self._flights.values():
-            flight.cancel()
+        self._flights.close()
         self._side.close()
 
     # Finding functions
@@ -192,14 +188,14 @@ class Runner:
 
     async def _run_mutation(self, invocation: Invocation, claim: Claim | None) -> Outcome:
         function = invocation.function
-        if self._is_slow(function):
+        if self.slow.holds(function.path):
             return await self._run_mutation_aside(invocation, claim)
         try:
             return await self._commit_in_line(invocation, claim, INLINE_SECONDS)
         except TooSlowError as slow:
             if slow.is_stubborn:
                 return await self._commit_in_line(invocation, claim, BODY_SECONDS)
-            self._note_slow(function)
+            self.slow.note(function.path)
         return await self._run_mutation_aside(invocation, claim)
 
     async def run_action(self, invocation: Invocation) -> Outcome:
@@ -241,7 +237,7 @@ class Runner:
         )
         if found is not None and found.outcome.failure is None:
             return found.outcome
-        if not self._is_slow(function):
+        if not self.slow.holds(function.path):
             tx = self.database.snapshot()
             try:
                 attempt = self._bodies.run(invocation, tx, INLINE_SECONDS)
@@ -249,7 +245,7 @@ class Runner:
                 if slow.is_stubborn:
                     tx = self.database.snapshot()
                     return self._bodies.run(invocation, tx, BODY_SECONDS).outcome
-                self._note_slow(function)
+                self.slow.note(function.path)
             else:
                 return self._remember(invocation, arguments, attempt)
         return self._remember(invocation, arguments, await self._attempt_aside(invocation))
@@ -275,13 +271,13 @@ class Runner:
         )
         if found is not None:
             return found
-        if self._is_slow(function):
+        if self.slow.holds(function.path):
             return None
         try:
             attempt = self._bodies.run(invocation, self.database.snapshot(), INLINE_SECONDS)
         except TooSlowError as slow:
             if not slow.is_stubborn:
-                self._note_slow(function)
+                self.slow.note(function.path)
             return None
         return self._told(invocation, self._enter(invocation, arguments, attempt))
 
@@ -309,22 +305,11 @@ class Runner:
         if found is not None and found.outcome.ts <= ts:
             return found
         key = (function, arguments, identity, invocation.journal, ts)
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = asyncio.create_task(self._fly(invocation, arguments, ts))
-            self._flights[key] = flight
-            flight.add_done_callback(lambda _: self._land(key))
-        # Whoever waits may be cancelled; the others go on waiting.
-        return await asyncio.shield(flight)
+        return await self._flights.join(key, lambda: self._run_at(invocation, arguments, ts))
 
-    async def _fly(self, invocation: Invocation, arguments: str, ts: Timestamp) -> Entry:
+    async def _run_at(self, invocation: Invocation, arguments: str, ts: Timestamp) -> Entry:
         attempt = await self._attempt_at(invocation, self.database.snapshot_at(ts), ts)
         return self._told(invocation, self._enter(invocation, arguments, attempt))
-
-    def _land(self, key: tuple[object, ...]) -> None:
-        flight = self._flights.pop(key)
-        if not flight.cancelled():
-            flight.exception()  # Seen, also if nobody waits any more.
 
     def _told(self, invocation: Invocation, entry: Entry) -> Entry:
         outcome = entry.outcome
@@ -351,13 +336,13 @@ class Runner:
         return outcome
 
     async def _attempt_at(self, invocation: Invocation, tx: Transaction, ts: Timestamp) -> Attempt:
-        if not self._is_slow(invocation.function):
+        if not self.slow.holds(invocation.function.path):
             try:
                 return self._bodies.run(invocation, tx, INLINE_SECONDS)
             except TooSlowError as slow:
                 if slow.is_stubborn:
                     return self._bodies.run(invocation, self.database.snapshot_at(ts), BODY_SECONDS)
-                self._note_slow(invocation.function)
+                self.slow.note(invocation.function.path)
         return await self._attempt_aside(invocation, ts)
 
     async def _commit_in_line(
@@ -431,21 +416,6 @@ class Runner:
             outcome.reads.points.update(tx.reads.points.copy())
             outcome.reads.intervals.extend(tx.reads.intervals.copy())
             return Attempt(outcome, self.database.snapshot())
-
-    def _is_slow(self, function: AnyFunction) -> bool:
-        slow = self._slow
-        if not slow:
-            return False
-        until = slow.get(function.path)
-        if until is None:
-            return False
-        if self._clock.monotonic() < until:
-            return True
-        del slow[function.path]
-        return False
-
-    def _note_slow(self, function: AnyFunction) -> None:
-        self._slow[function.path] = self._clock.monotonic() + SLOW_SECONDS
 
     # The cache
 
