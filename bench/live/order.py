@@ -40,6 +40,13 @@ class Target:
         pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
+    def kernel_bytes(self) -> int:
+        """What was written to connections of its WebSocket port, and was not received yet."""
+        port = f":{self.port:04X}"
+        lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+        rows = (line.split() for line in lines)
+        return sum(int(row[4].split(":")[0], 16) for row in rows if row[1].endswith(port))
+
     def mutate(self, path: str, **args: object) -> Any:
         """Call a mutation of Camber over HTTP, before anything is measured.
 

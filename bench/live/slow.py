@@ -1,8 +1,9 @@
-"""500 clients stop reading a result of 50 kB that changes 20 times a second; 50 others work on.
+"""500 clients stop reading a result of 60 kB that changes 20 times a second; 50 others work on.
 
 The workers watch the same result and read it, and each calls a mutation ten times a second. Their
-latency is measured without the slow clients and with them, in turns. The slow clients' receive
-buffers are small, so that what they do not read is the server's to keep or to drop.
+latency is measured without the slow clients and with them, in turns, which are long enough to fill
+what the kernel keeps for each connection (some 4 MB): what comes then is the server's to keep or to
+drop. The slow clients' own buffers are small.
 """
 
 from collections.abc import Callable
@@ -11,8 +12,8 @@ from time import perf_counter
 from typing import Final
 
 from bench.live import messages
-from bench.live.order import Order, Target
-from bench.live.outcome import Figure, Latencies, Outcome
+from bench.live.order import CpuClock, Order, Target
+from bench.live.outcome import Figure, Latencies, Outcome, Row
 from bench.live.pool import Meter, Pool, WebSocketClient
 from bench.live.writer import Writer, ready_writer
 
@@ -91,6 +92,7 @@ class Updates:
         self._writer = ready_writer(pool, port)
         self._turn = 0
         self._due_at = 0.0
+        self.count = 0
 
     def begin(self) -> None:
         self._due_at = perf_counter()
@@ -105,20 +107,18 @@ class Updates:
         # One that is late is left out: the rate is the most that there is.
         if not self._writer.is_waiting:
             self._writer.mutate("sendMessage", author=_AUTHOR, body=_BODY)
+            self.count += 1
         self._due_at = max(self._due_at + 1 / _UPDATES_PER_S, perf_counter())
         self._pool.after(self._due_at - perf_counter(), partial(self._write, turn))
 
 
-class Memory:
-    """The greatest that the server's memory was while it was watched."""
+class PeakMemory:
+    """The greatest that the server's memory was since this was made."""
 
     def __init__(self, pool: Pool, target: Target) -> None:
-        self.peak_bytes = 0
+        self.bytes = 0
         self._pool = pool
         self._target = target
-        self._is_on = False
-
-    def begin(self) -> None:
         self._is_on = True
         self._sample()
 
@@ -127,42 +127,85 @@ class Memory:
 
     def _sample(self) -> None:
         if self._is_on:
-            self.peak_bytes = max(self.peak_bytes, self._target.resident_bytes())
+            self.bytes = max(self.bytes, self._target.resident_bytes())
             self._pool.after(_SAMPLE_S, self._sample)
 
 
+class Turns:
+    """What was measured in the turns of one kind."""
+
+    def __init__(self) -> None:
+        self.latencies = Latencies()
+        self.cpu = CpuClock()
+        self.seconds = 0.0
+        self.updates = 0
+        # Of the server, above what it had when the turn began: at most, and once it was over.
+        self.peak_bytes: list[int] = []
+        self.left_bytes: list[int] = []
+        # Unsent bytes that the kernel held for the server at the end.
+        self.kernel_bytes = 0
+
+    def row(self) -> Row:
+        return {
+            "p50 ms": self.latencies.quantile_ms(0.5),
+            "p99 ms": self.latencies.quantile_ms(0.99),
+            "max ms": self.latencies.max_ms,
+            "mutations/s": len(self.latencies) / self.seconds,
+            "updates/s": self.updates / self.seconds,
+            "server cpu %": self.cpu.seconds / self.seconds * 100,
+            "peak +MB": max(self.peak_bytes) / 1e6,
+            "left +MB": max(self.left_bytes) / 1e6,
+            "kernel MB": self.kernel_bytes / 1e6,
+        }
+
+
 class Stage:
-    """The server with its workers, and what was measured without slow clients and with them."""
+    """The server with its workers."""
 
     def __init__(self, order: Order) -> None:
         self.pool = Pool(receive_bytes=1 << 17)
         self.meter = Meter()
-        self.without, self.with_slow = Latencies(), Latencies()
         self._target = order.camber
-        self._seconds = order.seconds / _TURNS
         for _ in range(_NEWEST):
             self._target.mutate("sendMessage", author=_AUTHOR, body=_BODY)
         port = self._target.port
         self._workers = [Worker(self.pool, port) for _ in range(order.clients(WORKERS))]
         self._updates = Updates(self.pool, port)
-        self.memory = Memory(self.pool, self._target)
         self._wait(lambda: all(worker.is_ready for worker in self._workers), "workers")
 
-    def work(self, latencies: Latencies) -> None:
-        """Let the workers and the updates run for a turn."""
-        block = latencies.begin_block()
+    def play(self, turns: Turns, *, slow: int, seconds: float) -> None:
+        """One turn, with so many slow clients."""
+        before = self._target.resident_bytes()
+        peak = PeakMemory(self.pool, self._target)
+        clients = self._open_slow(slow)
+        with turns.cpu.watching(self._target):
+            self._work(turns, seconds)
+        peak.stop()
+        turns.kernel_bytes = max(turns.kernel_bytes, self._target.kernel_bytes())
+        for client in clients:
+            client.close()
+        self.pool.rest(min(_SETTLE_S, seconds))
+        turns.peak_bytes.append(peak.bytes - before)
+        turns.left_bytes.append(self._target.resident_bytes() - before)
+
+    def _work(self, turns: Turns, seconds: float) -> None:
+        """Let the workers and the updates run."""
+        block = turns.latencies.begin_block()
+        writes = self._updates.count
         self._updates.begin()
         self.meter.start()
         for number, worker in enumerate(self._workers):
             worker.begin(block, _THINK_S * number / len(self._workers))
-        self.pool.rest(self._seconds)
+        self.pool.rest(seconds)
         self.meter.stop()
+        turns.seconds += seconds
+        turns.updates += self._updates.count - writes
         for worker in self._workers:
             worker.stop()
         self._updates.stop()
         self._wait(lambda: not any(worker.writer.is_waiting for worker in self._workers), "answers")
 
-    def open_slow(self, number: int) -> list[WebSocketClient]:
+    def _open_slow(self, number: int) -> list[WebSocketClient]:
         """Connect clients that stop reading after their first result."""
         seen: set[int] = set()
         clients = [self._slow_client(partial(seen.add, index)) for index in range(number)]
@@ -181,9 +224,6 @@ class Stage:
             buffer=_BUFFER_BYTES,
         )
 
-    def resident_bytes(self) -> int:
-        return self._target.resident_bytes()
-
     def _wait(self, is_done: Callable[[], bool], what: str) -> None:
         self.pool.run(is_done, seconds=_WAIT_MAX, what=what)
 
@@ -191,48 +231,32 @@ class Stage:
 def play(order: Order) -> Outcome:
     stage = Stage(order)
     number = order.clients(SLOW)
-    stage.work(stage.without)
-    before = stage.resident_bytes()
-    for turn in range(_TURNS):
-        slow = stage.open_slow(number)
-        stage.memory.begin()
-        stage.work(stage.with_slow)
-        stage.memory.stop()
-        for client in slow:
-            client.close()
-        stage.pool.rest(min(_SETTLE_S, order.seconds))
-        if turn < _TURNS - 1:
-            stage.work(stage.without)
-    left_mb = (stage.resident_bytes() - before) / 1e6
+    # What the server keeps of any run, such as the commit log, is not the slow clients' doing.
+    stage.play(Turns(), slow=number, seconds=order.seconds / 2)
+    without, with_slow = Turns(), Turns()
+    for _ in range(_TURNS):
+        stage.play(without, slow=0, seconds=order.seconds)
+        stage.play(with_slow, slow=number, seconds=order.seconds)
     stage.pool.close()
-    return _outcome(stage, number, (stage.memory.peak_bytes - before) / 1e6, left_mb)
+    return _outcome(stage, number, without.row(), with_slow.row())
 
 
-def _outcome(stage: Stage, number: int, grown_mb: float, left_mb: float) -> Outcome:
-    rows = {
-        name: {
-            "p50 ms": latencies.quantile_ms(0.5),
-            "p99 ms": latencies.quantile_ms(0.99),
-            "max ms": latencies.max_ms,
-            "mutations": len(latencies),
-        }
-        for name, latencies in (
-            ("without slow clients", stage.without),
-            ("with slow clients", stage.with_slow),
-        )
-    }
-    without, with_slow = (row["p99 ms"] for row in rows.values())
+def _outcome(stage: Stage, number: int, without: Row, with_slow: Row) -> Outcome:
+    def more(column: str) -> float:
+        return with_slow[column] - without[column]
+
     return Outcome(
         title=f"slow: {number} clients stop reading 1 MB/s of updates each, others work",
-        rows=rows,
+        rows={"without slow clients": without, "with slow clients": with_slow},
         figures=[
-            Figure("others' p99, with over without", with_slow / without, P99_RATIO_MAX),
-            Figure("memory for each slow client, MB", grown_mb / number, BUFFERED_MAX_MB),
-            Figure("memory not returned, MB", left_mb, LEFT_MAX_MB),
+            Figure(
+                "others' p99, with over without",
+                with_slow["p99 ms"] / without["p99 ms"],
+                P99_RATIO_MAX,
+            ),
+            Figure("memory for each slow client, MB", more("peak +MB") / number, BUFFERED_MAX_MB),
+            Figure("memory not returned, MB", more("left +MB"), LEFT_MAX_MB),
         ],
         busy=stage.meter.busy,
-        remarks=[
-            f"memory at its greatest: {grown_mb:.0f} MB more than before the slow clients",
-            *(f"a connection ended: {reason}" for reason in stage.pool.failures[:1]),
-        ],
+        remarks=[f"a connection ended: {reason}" for reason in stage.pool.failures[:1]],
     )
