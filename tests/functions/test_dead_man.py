@@ -94,12 +94,19 @@ def test_a_process_that_was_killed_left_no_word(tmp_path: Path) -> None:
     assert taken(tmp_path) is None
 
 
-def test_code_that_is_not_the_app_s_is_not_blamed_on_it(tmp_path: Path) -> None:
-    (tmp_path / "freeze.txt").write_text(
-        'Thread 0x1 (most recent call first):\n  File "/app/convex/a.py", line 3 in other\n\n'
-        'Current thread 0x2 (most recent call first):\n  File "/lib/b.py", line 3 in f\n\n'
-        'Thread 0x3 (most recent call first):\n  File "/app/convex/a.py", line 3 in other\n'
-    )
+APP_STACK = 'Thread 0x1 (most recent call first):\n  File "/app/convex/a.py", line 3 in f\n\n'
+OUR_STACK = 'Current thread 0x2 (most recent call first):\n  File "/lib/b.py", line 3 in f\n\n'
+
+
+def test_where_two_could_be_to_blame_nobody_is(tmp_path: Path) -> None:
+    (tmp_path / "freeze.txt").write_text(APP_STACK + OUR_STACK + APP_STACK)
     freeze = take_freeze(tmp_path / "freeze.txt", Path("/app/convex"))
     assert freeze == Freeze(())
     assert freeze.place == "a place that is not in the app"
+
+
+def test_the_only_one_that_could_be_to_blame_is(tmp_path: Path) -> None:
+    (tmp_path / "freeze.txt").write_text(OUR_STACK + APP_STACK)
+    freeze = take_freeze(tmp_path / "freeze.txt", Path("/app/convex"))
+    assert freeze is not None
+    assert freeze.place == "convex/a.py:3"

@@ -82,9 +82,9 @@ def test_a_frozen_server_ends_and_refuses_the_function_when_it_is_back(
                 with pytest.raises(CallError):
                     await client.call("query", path, arguments)
             assert await client.query("notes:texts") == ["acknowledged"]
-        assert f"{path} held up every other client: it froze the server" in served.log()
         assert (await request_once(served.api_port, "GET", "/version")).status == 200
         assert await served.stop() == 0
+        assert f"{path} held up every other client: it froze the server" in served.log()
 
     with Served(tmp_path / "app", APP) as served:
         asyncio.run(main(served))

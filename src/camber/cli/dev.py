@@ -13,6 +13,7 @@ from camber.cli.function_log import CLOCK_FORMAT, follow
 from camber.cli.node import Place, run_until_stopped, serving
 from camber.cli.options import serving_options
 from camber.cli.reload import Reloader
+from camber.cli.supervisor import supervise
 from camber.cli.terminal import Terminal, shown_path
 
 
@@ -32,6 +33,7 @@ def command(folder: Path, port: int, site_port: int, host: str, state: Path | No
       camber dev --port 0 --site-port 0 --state /tmp/scratch
     """
     app = load_config(folder)
+    supervise()
     place = Place(app, (state or app.state).absolute(), host, port, site_port)
     run_until_stopped(partial(_serve, place), Terminal(sys.stdout))
 

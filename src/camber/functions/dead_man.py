@@ -118,10 +118,20 @@ def take_freeze(path: Path, functions: Path) -> Freeze | None:
         return None
     if not text:
         return None  # It was armed and not needed: the process was killed.
-    _, _, current = text.partition("Current thread ")
-    stack = _THREAD.split(current)[0]
-    frames = (
+    threads = [
+        tuple(frame for frame in _frames(stack) if frame.path.is_relative_to(functions))
+        for stack in _THREAD.split(text)
+    ]
+    current = _frames(_THREAD.split(text.partition("Current thread ")[2])[0])
+    # The signal is handled by the thread that was using the processor: mostly the one to blame,
+    # but it may have met one that was only looking whether it can go on.
+    blamed = tuple(frame for frame in current if frame.path.is_relative_to(functions))
+    suspects = [frames for frames in threads if frames]
+    return Freeze(suspects[0] if not blamed and len(suspects) == 1 else blamed)
+
+
+def _frames(stack: str) -> list[FrozenFrame]:
+    return [
         FrozenFrame(Path(name), int(line), function)
         for name, line, function in _FRAME.findall(stack)
-    )
-    return Freeze(tuple(frame for frame in frames if frame.path.is_relative_to(functions)))
+    ]
