@@ -165,6 +165,9 @@ def long_chain():
 def sys_exit():
     sys.exit(3)
 
+def raise_exit():
+    raise SystemExit(3)
+
 def os_exit():
     os._exit(3)
 
@@ -324,7 +327,10 @@ BODIES: Final = (
 )  # fmt: skip
 """What a query, a mutation and an endpoint are made to do."""
 
-LEFT_BEHIND: Final = ("loop", "loop_and_eat", "regex", "sys_exit", "unprintable", "own_base")
+LEFT_BEHIND: Final = (
+    "loop", "loop_and_eat", "regex", "sys_exit", "raise_exit", "keyboard", "unprintable",
+    "own_base",
+)  # fmt: skip
 """What a task or a callback does that an endpoint leaves behind, and a response's generator."""
 
 ACTIONS: Final = (

@@ -12,11 +12,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 
@@ -204,10 +204,22 @@ def run_until_stopped(serve: Callable[[Terminal], Awaitable[None]], terminal: Te
     A second signal ends the process at once."""
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_until_stopped(serve, terminal))
+            _run_to_end(runner.get_loop(), _until_stopped(serve, terminal))
     finally:
         terminal.close()
     _abandon_threads()
+
+
+def _run_to_end(loop: asyncio.AbstractEventLoop, main: Coroutine[Any, Any, None]) -> None:
+    """Run `main` to its end. A `SystemExit` in a task that an endpoint left behind ends the loop's
+    turn, as asyncio lets it through, but not the server."""
+    task = loop.create_task(main)
+    while True:
+        try:
+            return loop.run_until_complete(task)
+        except (SystemExit, KeyboardInterrupt):
+            if task.done():
+                raise
 
 
 def _abandon_threads() -> None:
