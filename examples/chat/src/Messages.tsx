@@ -47,6 +47,7 @@ export function Messages({ newestFirst, status, name, room, isLive, onMore }: Pr
                   key={message._id}
                   message={message}
                   isMine={message.author === name}
+                  isLive={isLive}
                   isNewDay={before === undefined || !sameDay(before._creationTime, message._creationTime)}
                   isContinued={before !== undefined && isSameBreath(before, message)}
                 />
@@ -75,9 +76,15 @@ function isSameBreath(before: Message, message: Message): boolean {
   );
 }
 
-type LineProps = { message: Message; isMine: boolean; isNewDay: boolean; isContinued: boolean };
+type LineProps = {
+  message: Message;
+  isMine: boolean;
+  isLive: boolean;
+  isNewDay: boolean;
+  isContinued: boolean;
+};
 
-const Line = memo(function Line({ message, isMine, isNewDay, isContinued }: LineProps) {
+const Line = memo(function Line({ message, isMine, isLive, isNewDay, isContinued }: LineProps) {
   const { author, body, _creationTime: time } = message;
   const pending = isPending(message._id);
   return (
@@ -93,7 +100,7 @@ const Line = memo(function Line({ message, isMine, isNewDay, isContinued }: Line
           <p className="by">
             <span className={isMine ? "hidden" : "author"}>{isMine ? "You" : author}</span>{" "}
             {pending ? (
-              <span className="stamp">Sending…</span>
+              <span className="stamp">{isLive ? "Sending…" : "Not sent yet"}</span>
             ) : (
               <time className="stamp" dateTime={new Date(time).toISOString()} title={fullTime(time)}>
                 {clockTime(time)}
@@ -137,7 +144,8 @@ function useReading(messages: Message[], name: string) {
   return { scroller, isAtEnd, missed: missed.length, toEnd };
 }
 
-/** Asks for older messages when it comes into sight; a button, for those who do not scroll. */
+/** Asks for older messages when it comes into sight; a button, for those who do not scroll. Keys
+ * pass it by: the list itself takes the focus, and scrolls. */
 function Earlier({ isLoading, onMore }: { isLoading: boolean; onMore: () => void }) {
   const button = useRef<HTMLButtonElement>(null);
   useEffect(() => {
@@ -149,7 +157,13 @@ function Earlier({ isLoading, onMore }: { isLoading: boolean; onMore: () => void
     return () => observer.disconnect();
   }, [isLoading, onMore]);
   return (
-    <button ref={button} className="button quiet earlier" disabled={isLoading} onClick={onMore}>
+    <button
+      ref={button}
+      className="button quiet earlier"
+      tabIndex={-1}
+      disabled={isLoading}
+      onClick={onMore}
+    >
       {isLoading ? "Fetching earlier messages…" : "Earlier messages"}
     </button>
   );
