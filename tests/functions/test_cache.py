@@ -12,6 +12,7 @@ from camber.clock import ManualClock
 from camber.database.commit_log import RETENTION_NS
 from camber.errors import OutOfRetentionError
 from camber.functions.cache import Entry, QueryCache
+from camber.functions.conduct import RefusedError
 from camber.functions.identity import ADMIN, Identity
 
 APP = {
@@ -427,5 +428,28 @@ def test_nothing_is_left_of_entries_that_ended(tmp_path: Path) -> None:
         assert app.runner.cache.statistics().size == 0
         waiting = app.runner.database.statistics()["subscriptions"]
         assert waiting.intervals <= 1, "but that of the environment variables"
+
+    play(tmp_path, tale)
+
+
+def test_who_watches_a_query_that_is_refused_is_told_when_it_may_run_again(tmp_path: Path) -> None:
+    class Waiting:
+        def __init__(self) -> None:
+            self.told = asyncio.Event()
+
+        def changed(self) -> None:
+            self.told.set()
+
+    async def tale(app: OpenApp) -> None:
+        app.runner.conduct.note_overrun("m:quiet", 0.005, "it looped at m.py:3.")
+        refused, waiting = now(app, "m:quiet"), Waiting()
+        assert isinstance(refused.outcome.error, RefusedError)
+        refused.watch(waiting)
+        # Its end may come a moment before the conduct agrees; then it is refused a moment longer.
+        while (entry := now(app, "m:quiet")).outcome.failure is not None:
+            waiting.told.clear()
+            entry.watch(waiting)
+            await waiting.told.wait()
+        assert entry.outcome.value() == 0
 
     play(tmp_path, tale)

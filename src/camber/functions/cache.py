@@ -183,6 +183,18 @@ class QueryCache:
         self._make_room(entry)
         return entry
 
+    def add_for(self, seconds: float, outcome: Outcome) -> Entry:
+        """Keep an outcome that stops being current by itself, for whoever asked for it."""
+        entry = self.add(None, outcome)
+        asyncio.get_running_loop().call_later(seconds, self._expire, entry)
+        return entry
+
+    def _expire(self, entry: Entry) -> None:
+        if entry.is_current:
+            self._unsubscribe(entry)
+            self.forget(entry)
+            entry.end()
+
     def add_past(self, outcome: Outcome) -> Entry:
         """An entry that was never current: other code is in force already."""
         entry = Entry(self, None, outcome, None)

@@ -19,9 +19,17 @@ FROZEN_REFUSED_SECONDS: Final = 600.0
 
 
 class RefusedError(UserError):
-    """A function is not called for a while, as it held up all others."""
+    """A function is not called for a while, as it held up all others.
+
+    Args:
+        seconds: how long that will last.
+    """
 
     code = "FunctionRefused"
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
 
 class Conduct:
@@ -48,7 +56,8 @@ class Conduct:
         if left > 0:
             raise RefusedError(
                 f"{display(path)} held up every other client: {reason} "
-                f"Calls of it are refused for another {left:.0f} s, or until it is changed."
+                f"Calls of it are refused for another {left:.0f} s, or until it is changed.",
+                left,
             )
 
     def note_overrun(self, path: str, held_seconds: float, reason: str) -> None:

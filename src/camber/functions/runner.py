@@ -55,7 +55,7 @@ CONFLICTS_MAX: Final = 4
 
 
 # Failures that say nothing about the next run.
-_CHANCE: Final = (OverrunError, RefusedError, MemoryError)
+_CHANCE: Final = (OverrunError, MemoryError)
 
 
 class _FailedError(Exception):
@@ -431,6 +431,8 @@ class Runner:
         function, outcome = invocation.function, attempt.outcome
         if function is not self.registry.find(function.path):
             return self.cache.add_past(outcome)
+        if isinstance(outcome.error, RefusedError):
+            return self.cache.add_for(outcome.error.seconds, outcome)
         key: Key | None = None
         if not isinstance(outcome.error, _CHANCE):
             identity = invocation.identity.key if attempt.identity_read else None
