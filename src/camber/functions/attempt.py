@@ -6,7 +6,9 @@ its fault is raised.
 
 import secrets
 from itertools import count
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 from camber.database.database import Database, complete
 from camber.database.pagination import InvalidCursorError
@@ -39,7 +41,7 @@ class TooSlowError(Exception):
         self.is_stubborn = is_stubborn
 
 
-class Attempt(NamedTuple):
+class Attempt(Struct, frozen=True):
     """A body that has run, once, to its end."""
 
     outcome: Outcome
@@ -128,8 +130,7 @@ class Bodies:
             current_execution.reset(token)
         if not self._conduct.is_spotless:
             self._conduct.note_success(function.path)
-        outcome = Outcome(text, tx.begin_ts, tx.reads, execution.log.lines)
-        outcome.journal = call.page_end
+        outcome = Outcome(text, tx.begin_ts, tx.reads, execution.log_lines(), journal=call.page_end)
         return Attempt(outcome, tx, call.identity_read, execution.clock_read)
 
     def failed_before(self, invocation: Invocation, error: Exception) -> Outcome:

@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
+from msgspec import Struct, field
+
 from camber.database.pagination import Cursors, PageRequest, read_page
 from camber.database.plan import Plan
 from camber.database.transaction import Transaction
@@ -47,58 +49,36 @@ class Platform(Protocol):
         """Run a query or mutation inside the caller's transaction."""
 
 
-class Call:
+class Call(Struct, eq=False):
     """One function under way."""
 
-    __slots__ = (
-        "_children",
-        "_root",
-        "arguments",
-        "depth",
-        "function",
-        "identity",
-        "identity_read",
-        "journal",
-        "page_end",
-        "paginated",
-        "platform",
-        "tx",
-    )
-
+    platform: Platform
+    function: Function[..., Any]
+    tx: Transaction
+    identity: Identity
+    # The call that this one is nested in.
+    caller: "Call | None" = None
+    # Where the page ended that this query last read, for a client that has it on view.
+    journal: str | None = None
     # Bound to the parameters, for the one that runs the body.
-    arguments: dict[str, Any]
-
-    def __init__(
-        self,
-        platform: Platform,
-        function: Function[..., Any],
-        tx: Transaction,
-        identity: Identity,
-        caller: "Call | None" = None,
-        journal: str | None = None,
-    ) -> None:
-        self.platform = platform
-        self.function = function
-        self.tx = tx
-        self.identity = identity
-        # The root of the tree of calls. On it is noted what concerns all: whether anything looked
-        # at who is calling (then the result is that caller's alone), and whether a page was read
-        # (one in each execution).
-        # None for itself: a call that held itself would wait for the garbage collector.
-        self._root: Call | None = None if caller is None else caller.root
-        self.depth: int = 1 if caller is None else caller.depth + 1
-        self.identity_read = False
-        self.paginated = False
-        # Where the page ended that this query last read, for a client that has it on view; and
-        # where the page ends that it reads now.
-        self.journal = journal
-        self.page_end: str | None = None
-        self._children: asyncio.Lock | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
+    # Noted on the root of the tree of calls, because they concern all of it: whether anything
+    # looked at who is calling (then the result is that caller's alone), whether a page was read
+    # (one in each execution), and where that page ends.
+    identity_read: bool = False
+    paginated: bool = False
+    page_end: str | None = None
+    _children: asyncio.Lock | None = None
 
     @property
     def root(self) -> "Call":
         """The call that the tree of calls began with."""
-        return self._root or self
+        return self if self.caller is None else self.caller.root
+
+    @property
+    def depth(self) -> int:
+        """How many calls there are from the root to this one, both counted."""
+        return 1 if self.caller is None else self.caller.depth + 1
 
     def children(self) -> asyncio.Lock:
         """Held while a nested mutation runs: siblings take turns, also under `gather`."""

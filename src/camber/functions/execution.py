@@ -5,13 +5,15 @@ and the server between two bodies, see none. The restrictions on app code, its f
 its log all start from the question whether an execution is current.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from enum import Enum
 from random import Random
 from typing import Any, Final
 
-from camber.functions.capture import LogCapture
+from msgspec import Struct
+
+from camber.functions.capture import LogCapture, LogLine
 
 
 class Environment(Enum):
@@ -32,59 +34,30 @@ class Environment(Enum):
                 return "an HTTP endpoint"
 
 
-class Execution:
-    """A body's surroundings, from its begin to its end. Made anew for each attempt.
+class Execution(Struct, eq=False):
+    """A body's surroundings, from its begin to its end. Made anew for each attempt."""
 
-    Args:
-        environment: which restrictions hold.
-        path: the function's path, such as `messages:send`.
-        now_ns: what the clock shows throughout, in nanoseconds since the Unix epoch.
-        seed: where chance comes from; the same seed, the same numbers.
-        request_id: 16 hex digits that find this request in the logs.
-        log: takes the log lines; a fresh capture unless given.
-        env_reader: reads one environment variable of the deployment, None when it is unset.
-        owner: the transaction or context it belongs to, of no concern here.
-    """
-
-    __slots__ = (
-        "_log",
-        "_random",
-        "clock_read",
-        "env_reader",
-        "environment",
-        "now_ns",
-        "owner",
-        "path",
-        "random_read",
-        "request_id",
-        "seed",
-    )
-
-    def __init__(
-        self,
-        environment: Environment,
-        path: str,
-        now_ns: int,
-        seed: bytes | int,
-        request_id: str = "",
-        log: LogCapture | None = None,
-        env_reader: Callable[[str], str | None] | None = None,
-        owner: Any = None,
-    ) -> None:
-        self.environment = environment
-        self.path = path
-        self.now_ns = now_ns
-        self.seed = seed
-        self.request_id = request_id
-        self.env_reader = env_reader
-        self.owner = owner
-        # Whether the body looked at the time, or drew a number: a cached result that depends
-        # on the time is good for a while only.
-        self.clock_read = False
-        self.random_read = False
-        # The stream is made when first drawn from: seeding costs more than most bodies do.
-        self._random: Random | None = None
-        self._log = log
+    environment: Environment
+    # The function's path, such as `messages:send`.
+    path: str
+    # What the clock shows throughout, in nanoseconds since the Unix epoch.
+    now_ns: int
+    # Where chance comes from; the same seed, the same numbers.
+    seed: bytes | int
+    # 16 hex digits that find this request in the logs.
+    request_id: str = ""
+    # Takes the log lines; made with the first one unless given.
+    _log: LogCapture | None = None
+    # Reads one environment variable of the deployment, None when it is unset.
+    env_reader: Callable[[str], str | None] | None = None
+    # The transaction or context it belongs to, of no concern here.
+    owner: Any = None
+    # Whether the body looked at the time, or drew a number: a cached result that depends on the
+    # time is good for a while only.
+    clock_read: bool = False
+    random_read: bool = False
+    # The stream is made when first drawn from: seeding costs more than most bodies do.
+    _random: Random | None = None
 
     @property
     def log(self) -> LogCapture:
@@ -93,6 +66,10 @@ class Execution:
         if log is None:
             log = self._log = LogCapture()
         return log
+
+    def log_lines(self) -> Sequence[LogLine]:
+        """What was logged so far, oldest first."""
+        return () if self._log is None else self._log.lines
 
     def read_clock(self) -> int:
         """The time, in nanoseconds since the Unix epoch, always the same. Notes the reading."""

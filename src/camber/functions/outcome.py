@@ -3,6 +3,8 @@
 from collections.abc import Hashable, Sequence
 from typing import Any
 
+from msgspec import Struct
+
 from camber.database.read_set import ReadSet
 from camber.functions.capture import LogLine
 from camber.functions.failure import Failure
@@ -10,47 +12,25 @@ from camber.storage.engine import Timestamp
 from camber.values.wire import to_wire, unpack_value
 
 
-class Outcome:
+class Outcome(Struct, eq=False):
     """The end of an execution. `text` is the result in the stored format, None after a failure."""
 
-    __slots__ = (
-        "_wire",
-        "encodings",
-        "error",
-        "failure",
-        "journal",
-        "log",
-        "reads",
-        "request_id",
-        "text",
-        "ts",
-    )
-
-    def __init__(
-        self,
-        text: str | None,
-        ts: Timestamp,
-        reads: ReadSet,
-        log: Sequence[LogLine],
-        error: Exception | None = None,
-        failure: Failure | None = None,
-    ) -> None:
-        self.text = text
-        # What a query saw, or when a mutation became visible.
-        self.ts = ts
-        self.reads = reads
-        self.log = log
-        # What was raised, for callers in this process; `failure` is what is told of it.
-        self.error = error
-        self.failure = failure
-        # What finds it in the logs, once there is something to find.
-        self.request_id = ""
-        # Where the page ends that was read, as a cursor; None if no page was.
-        self.journal: str | None = None
-        # The result as clients get it, encoded once for all of them.
-        self._wire: bytes | None = None
-        # What a protocol makes of the whole for its messages, by whatever tells its forms apart.
-        self.encodings: dict[Hashable, Sequence[bytes]] | None = None
+    text: str | None
+    # What a query saw, or when a mutation became visible.
+    ts: Timestamp
+    reads: ReadSet
+    log: Sequence[LogLine]
+    # What was raised, for callers in this process; `failure` is what is told of it.
+    error: Exception | None = None
+    failure: Failure | None = None
+    # Where the page ends that was read, as a cursor; None if no page was.
+    journal: str | None = None
+    # What finds it in the logs, once there is something to find.
+    request_id: str = ""
+    # The result as clients get it, encoded once for all of them.
+    _wire: bytes | None = None
+    # What a protocol makes of the whole for its messages, by whatever tells its forms apart.
+    encodings: dict[Hashable, Sequence[bytes]] | None = None
 
     def value(self) -> Any:
         """The result, as an object of the caller's own.

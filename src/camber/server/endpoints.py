@@ -17,6 +17,7 @@ from camber.functions.definition import Kind
 from camber.functions.events import Ended, Events
 from camber.functions.failure import Failure, error_body
 from camber.functions.fetch import Request, Response
+from camber.functions.identity import NOBODY
 from camber.functions.invocation import AnyFunction, new_request_id
 from camber.functions.runner import Runner
 from camber.server.access import Access
@@ -63,7 +64,9 @@ class Endpoints:
 
     async def _run(self, exchange: Exchange, path: str, function: AnyFunction, route: str) -> None:
         started = time.perf_counter()
-        identity = await self._access.identify_leniently(exchange)
+        identity = NOBODY
+        if exchange.header("authorization") is not None:
+            identity = await self._access.identify_leniently(exchange)
         log = LogCapture()
         request_id = exchange.header("convex-request-id") or ""
         request = Request._incoming(
@@ -172,18 +175,26 @@ def _url_of(exchange: Exchange, path: str) -> Callable[[], str]:
     """The URL as the caller wrote it, composed when it is asked for."""
 
     def compose() -> str:
-        forwarded = _first(exchange.header("forwarded"))
-        scheme = _first(exchange.header("x-forwarded-proto")) or _element(forwarded, "proto")
-        host = _element(forwarded, "host") or _first(exchange.header("x-forwarded-host"))
-        # What proxies write is believed as far as it can be part of a URL.
-        if scheme.lower() not in ("http", "https"):
-            scheme = exchange.scheme
-        if not _HOST.fullmatch(host):
-            host = exchange.host
+        scheme, host = _origin_of(exchange)
         query = f"?{exchange.query}" if exchange.query else ""
-        return f"{scheme.lower()}://{host}{path}{query}"
+        return f"{scheme}://{host}{path}{query}"
 
     return compose
+
+
+def _origin_of(exchange: Exchange) -> tuple[str, str]:
+    """The scheme and the host that the caller named, as far as is known."""
+    forwarded = exchange.header("forwarded")
+    proto, via = exchange.header("x-forwarded-proto"), exchange.header("x-forwarded-host")
+    if forwarded is None and proto is None and via is None:
+        return exchange.scheme.lower(), exchange.host
+    hop = _first(forwarded)
+    scheme = (_first(proto) or _element(hop, "proto")).lower()
+    host = _element(hop, "host") or _first(via)
+    # What proxies write is believed as far as it can be part of a URL.
+    if scheme not in ("http", "https"):
+        scheme = exchange.scheme.lower()
+    return scheme, host if _HOST.fullmatch(host) else exchange.host
 
 
 def _first(header: str | None) -> str:

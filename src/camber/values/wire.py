@@ -413,6 +413,8 @@ def pack_value(value: Value) -> str:
     Raises:
         InvalidValueError: not a value, or beyond a limit; names the path.
     """
+    if value is None:
+        return "null"
     text = stored_text(value)
     if text is not None:
         return text

@@ -55,7 +55,7 @@ def decode_form(text: str) -> str:
     """The same, in the form notation: `+` stands for a space."""
     if "+" in text:
         text = text.replace("+", " ")
-    return decode(text)
+    return text if "%" not in text else decode(text)
 
 
 def encode_form(text: str) -> str:
