@@ -52,7 +52,7 @@ T = TypeVar("T")
 WAITING_MAX: Final = 10_000
 """How many mutations may wait. More are refused at once rather than answered too late."""
 
-BATCH_SECONDS: Final = 0.005
+BATCH_SECONDS: Final = 0.01
 """How long a batch may run bodies before it commits what it has."""
 
 TURN_SECONDS: Final = 5.0
@@ -103,16 +103,16 @@ class Committer:
 
     # Entering the queue
 
-    async def run(self, attempt: Callable[[Transaction], T]) -> Committed[T]:
-        """Run `attempt` in the next batch; return once what it wrote is durable.
+    def run(self, attempt: Callable[[Transaction], T]) -> "asyncio.Future[Committed[T]]":
+        """Run `attempt` in the next batch; the future ends once what it wrote is durable.
 
         `attempt` runs on this thread, to its end. If it raises, nothing of it is written.
 
         Raises:
             OverloadedError: too many wait already.
-            StorageFullError, StorageError: the batch could not be made durable.
+            StorageFullError, StorageError: by the future; the batch could not be made durable.
         """
-        return await self._enter(attempt)
+        return self._enter(attempt)
 
     async def commit(self, transaction: Transaction) -> Timestamp:
         """Commit a transaction that ran on a snapshot; return once it is durable. One that

@@ -7,7 +7,7 @@ bytes and their test vectors are in docs/formats.md.
 
 from collections.abc import Callable
 from itertools import accumulate
-from random import SystemRandom
+from os import urandom
 from typing import Final, NamedTuple
 
 from camber.errors import InvalidArgumentError
@@ -19,7 +19,6 @@ _VERSION: Final = 0
 _LENGTH_MIN: Final = 31
 _LENGTH_MAX: Final = 37
 _MS_PER_DAY: Final = 86_400_000
-_draw: Final = SystemRandom().randbytes
 _CLOCK_BITS: Final = (1 << 40) - 1
 
 _CHARACTERS: Final = ALPHABET.encode() + bytes(256 - len(ALPHABET))
@@ -165,7 +164,7 @@ class IdMint:
         now_ms = self._clock_ms()
         if now_ms != self._now_ms:
             self._turn_to(now_ms)
-        return _with_checksum(number + self._clock_bytes + _draw(9) + self._day_bytes)
+        return _with_checksum(number + self._clock_bytes + urandom(9) + self._day_bytes)
 
     def _turn_to(self, now_ms: int) -> None:
         self._now_ms = now_ms
@@ -183,7 +182,8 @@ def _with_checksum(content: bytes) -> str:
 
 def _fletcher16(content: bytes) -> int:
     """Fletcher's checksum modulo 256: the sum of the bytes, and the sum of all sums so far."""
-    return (sum(accumulate(content)) & 0xFF) << 8 | sum(content) & 0xFF
+    sums = list(accumulate(content))
+    return (sum(sums) & 0xFF) << 8 | sums[-1] & 0xFF
 
 
 def _variable_length(number: int) -> bytes:
