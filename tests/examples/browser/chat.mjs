@@ -25,8 +25,8 @@ cases["a newcomer chooses a name, and finds an empty room"] = async ({ near }) =
   assert.equal(await page.locator(".me-name").textContent(), "Left hand");
 };
 
-cases["what is written in one page appears in the other"] = async ({ near, far }) => {
-  const [left, right] = [await near.enter("talk", "Left"), await far.enter("talk", "Right")];
+cases["what is written in one page appears in the other"] = async ({ two }) => {
+  const [left, right] = await two.enter("talk");
   await say(left, "Can you read this?");
   await shows(right, ["Can you read this?"]);
   await say(right, "Word for word: grüße, 漢字, 🦀");
@@ -36,8 +36,8 @@ cases["what is written in one page appears in the other"] = async ({ near, far }
   await shows(right, all);
 };
 
-cases["what one writes is there before the server has it"] = async ({ near, far, wire }) => {
-  const [left, right] = [await near.enter("haste", "Left"), await far.enter("haste", "Right")];
+cases["what one writes is there before the server has it"] = async ({ two, wire }) => {
+  const [left, right] = await two.enter("haste");
   wire.hold();
   await say(right, "Already here");
   await shows(right, ["Already here"], { pending: 1 });
@@ -47,8 +47,8 @@ cases["what one writes is there before the server has it"] = async ({ near, far,
   await shows(right, ["Already here"]);
 };
 
-cases["a page that lost the network says so, and loses nothing"] = async ({ near, far, wire }) => {
-  const [left, right] = [await near.enter("cut", "Left"), await far.enter("cut", "Right")];
+cases["a page that lost the network says so, and loses nothing"] = async ({ two, wire }) => {
+  const [left, right] = await two.enter("cut");
   await say(left, "Before");
   await shows(right, ["Before"]);
   right.expectError(/WebSocket connection to .* failed/);
@@ -69,8 +69,8 @@ cases["a page that lost the network says so, and loses nothing"] = async ({ near
   await shows(right, [...all, "After"]);
 };
 
-cases["a message whose answer was lost is said once"] = async ({ near, far, wire }) => {
-  const [left, right] = [await near.enter("once", "Left"), await far.enter("once", "Right")];
+cases["a message whose answer was lost is said once"] = async ({ two, wire }) => {
+  const [left, right] = await two.enter("once");
   await say(left, "Ready?");
   await shows(right, ["Ready?"]);
   right.expectError(/WebSocket connection to .* failed/);
@@ -85,12 +85,11 @@ cases["a message whose answer was lost is said once"] = async ({ near, far, wire
   await shows(left, ["Ready?", "Only once", "And then this"]);
 };
 
-cases["older messages come page by page, none missing and none twice"] = async ({ near, far }) => {
+cases["older messages come page by page, none missing and none twice"] = async ({ two }) => {
   const said = Array.from({ length: 95 }, (_, i) => `Number ${i}`);
   for (const body of said) await call("mutation", "messages:send", { ...at("long"), body });
-  const page = await near.enter("long", "Left");
+  const [page, other] = await two.enter("long");
   await shows(page, said.slice(-30));
-  const other = await far.enter("long", "Right");
   await page.getByRole("log").hover();
   await page.mouse.wheel(0, -50_000);
   await page.getByRole("button", { name: "To the newest" }).waitFor();
@@ -129,8 +128,8 @@ cases["a refused message is explained, and given back"] = async ({ near }) => {
   await shows(page, ["y".repeat(2000)]);
 };
 
-cases["somebody who is writing is shown to be, until it is said"] = async ({ near, far }) => {
-  const [left, right] = [await near.enter("hints", "Left"), await far.enter("hints", "Right")];
+cases["somebody who is writing is shown to be, until it is said"] = async ({ two }) => {
+  const [left, right] = await two.enter("hints");
   await say(left, "Go on");
   await shows(right, ["Go on"]);
   await right.keyboard.type("Well");
@@ -140,10 +139,9 @@ cases["somebody who is writing is shown to be, until it is said"] = async ({ nea
   await shows(left, ["Go on", "Well"]);
 };
 
-cases["a room where something was said meanwhile is marked, until it is read"] = async (pages) => {
-  const left = await pages.near.enter("here", "Left");
+cases["a room where something was said meanwhile is marked, until it is read"] = async ({ two }) => {
+  const [left, right] = await two.enter("here");
   const there = left.getByRole("link", { name: "there-too" });
-  const right = await pages.far.enter("here", "Right");
   await right.getByLabel("Name of a new room").fill("There too");
   await right.keyboard.press("Enter");
   await right.getByRole("heading", { name: "there-too" }).waitFor();
@@ -247,7 +245,8 @@ class Place {
 
   /** Open a window of somebody who was never here. */
   async visit(room, options = {}) {
-    const context = await this.browser.newContext(options);
+    // What moves all the time costs a machine without a graphics card dearly.
+    const context = await this.browser.newContext({ reducedMotion: "reduce", ...options });
     this.contexts.push(context);
     const page = await context.newPage();
     page.setDefaultTimeout(PATIENCE_MS);
@@ -297,22 +296,28 @@ async function outcome(run, places) {
   }
   // What one case did to the wire is no matter of the next.
   await places.wire.mend();
-  const complaints = [...(await places.near.leave()), ...(await places.far.leave())];
+  const complaints = (await Promise.all([places.near.leave(), places.far.leave()])).flat();
   return failure ?? (complaints.length === 0 ? null : `The console says:\n${complaints.join("\n")}`);
 }
 
+/** Somebody called Left at the near place and somebody called Right at the far one. */
+const together = (near, far) => ({
+  enter: (room) => Promise.all([near.enter(room, "Left"), far.enter(room, "Right")]),
+});
+
 const wire = await Wire.to(backend);
-const [nearOrigin, farOrigin] = await Promise.all([
+const [browser, nearOrigin, farOrigin] = await Promise.all([
+  chromium.launch({ executablePath }),
   site(folder, backend, path.join(scratch, "near")),
   site(folder, wire.origin, path.join(scratch, "far")),
 ]);
-const browser = await chromium.launch({ executablePath });
 const results = {};
 try {
   const near = new Place(browser, nearOrigin);
   const far = new Place(browser, farOrigin);
+  const two = together(near, far);
   for (const [name, run] of Object.entries(cases)) {
-    results[name] = await outcome(run, { near, far, wire });
+    results[name] = await outcome(run, { near, far, two, wire });
   }
 } finally {
   await browser.close();
