@@ -453,7 +453,7 @@ def test_a_long_queue_is_committed_in_several_batches() -> None:
         assert isinstance(clock, ManualClock)
 
         def slow(tx: Transaction) -> None:
-            clock.advance(0.004)
+            clock.advance(0.6 * committer_module.BATCH_SECONDS)
             tx.insert("rows", {"n": 1})
 
         await asyncio.gather(*[database.run(slow) for _ in range(6)])
