@@ -7,7 +7,7 @@ bytes and their test vectors are in docs/formats.md.
 
 from collections.abc import Callable
 from itertools import accumulate
-from os import urandom
+from secrets import token_bytes
 from typing import Final, NamedTuple
 
 from camber.errors import InvalidArgumentError
@@ -164,7 +164,7 @@ class IdMint:
         now_ms = self._clock_ms()
         if now_ms != self._now_ms:
             self._turn_to(now_ms)
-        return _with_checksum(number + self._clock_bytes + urandom(9) + self._day_bytes)
+        return _with_checksum(number + self._clock_bytes + token_bytes(9) + self._day_bytes)
 
     def _turn_to(self, now_ms: int) -> None:
         self._now_ms = now_ms
