@@ -185,7 +185,8 @@ def _outcome(size: int, rows: dict[str, Row]) -> Outcome:
         title=f"fanout: one write to {size:,} subscribers of one query",
         rows=rows,
         figures=[Figure("p99 over the peer's, both inserting", ours / write, PEER_RATIO_MAX)],
-        busy=max(row["load busy %"] for row in rows.values()) / 100,
+        # Of the floor the load client may be the limit: it is there to show where that is.
+        busy=max(row["load busy %"] for row in list(rows.values())[:-1]) / 100,
         remarks=[
             f"p99 over the peer's broadcast without an insert: {ours / broadcast:.2f}",
             f"p99 over a broadcast by bare sockets: {ours / floor:.2f}",
