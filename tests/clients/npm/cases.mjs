@@ -5,45 +5,9 @@ import assert from "node:assert/strict";
 import { ConvexHttpClient } from "convex/browser";
 import { anyApi } from "convex/server";
 import { ConvexError } from "convex/values";
+import { values } from "./values.mjs";
 
 const [origin, adminKey] = process.argv.slice(2);
-const bytes = (...numbers) => new Uint8Array(numbers).buffer;
-const nested = (depth) => (depth === 0 ? "core" : [nested(depth - 1)]);
-
-const values = {
-  null: null,
-  true: true,
-  false: false,
-  zero: 0,
-  one: 1,
-  "minus zero": -0,
-  fraction: 0.1,
-  "largest float": Number.MAX_VALUE,
-  "smallest float": Number.MIN_VALUE,
-  "largest safe": Number.MAX_SAFE_INTEGER,
-  "beyond safe": 2 ** 60,
-  NaN: NaN,
-  Infinity: Infinity,
-  "-Infinity": -Infinity,
-  "int64 0": 0n,
-  "int64 42": 42n,
-  "int64 -1": -1n,
-  "int64 max": 2n ** 63n - 1n,
-  "int64 min": -(2n ** 63n),
-  "empty string": "",
-  text: "grüße 漢字 🦀 \u0000 \u2028 \"\\",
-  "long text": "é".repeat(100_000),
-  "empty bytes": bytes(),
-  bytes: bytes(0, 1, 2, 255),
-  "empty array": [],
-  array: [1, [2n, ["three", null]], -0, NaN],
-  "empty object": {},
-  "empty name": { "": 1 },
-  "awkward names": { __proto_: 1, constructor: 2, "a b": 3, "~": 4 },
-  object: { a: { b: { c: [bytes(7), 8n, { d: -Infinity }] } } },
-  deep: nested(60),
-};
-
 async function failure(call) {
   try {
     const value = await call();
