@@ -612,3 +612,23 @@ def test_10_a_long_message_in_many_fragments_arrives_unchanged(run: Run, size: i
     text = "".join(map(str, range(100_000))).encode()
     pieces = [text[n : n + size] for n in range(0, len(text), size)]
     check_received(run, [text], *fragments(*pieces))
+
+
+def test_10_a_very_long_message_goes_out_in_frames_that_clients_take(run: Run) -> None:
+    text = bytes(range(32, 127)) * (20 << 20 >> 6)
+
+    async def main() -> None:
+        receiver = Recorder()
+        async with (
+            serving(upgrading(lambda: receiver)) as listener,
+            connect(f"ws://127.0.0.1:{listener.number}/", max_size=None) as client,
+        ):
+            receiver.socket.send([text[:1000], text[1000:]])
+            parts = [part async for part in client.recv_streaming(decode=False)]
+            assert b"".join(parts) == text
+            assert 1 < len(parts)
+            assert max(len(part) for part in parts) <= 8 << 20
+            receiver.socket.send([b"and on"])
+            assert await client.recv() == "and on"
+
+    run(main())

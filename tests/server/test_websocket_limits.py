@@ -59,6 +59,22 @@ def fill(receiver: Recorder) -> int:
 # ---- slow readers ----
 
 
+def test_the_system_keeps_little_for_a_slow_reader(run: Run) -> None:
+    async def main() -> None:
+        receiver = Recorder()
+        async with talking(receiver) as client:
+            await receiver.has_opened.wait()
+            client.client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            written = 0
+            while not receiver.socket.is_full:
+                receiver.socket.send([LONG])
+                written += len(LONG)
+                await asyncio.sleep(0)  # The system takes what it will.
+            assert written < 2 << 20
+
+    run(main())
+
+
 def test_a_slow_reader_is_full_until_it_has_read(run: Run) -> None:
     async def main() -> None:
         receiver = Recorder()

@@ -6,6 +6,7 @@ copied when it is long. The pulse of the listener calls for pings and looks at t
 """
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
@@ -15,6 +16,7 @@ from camber.server.pulse import Pulse
 from camber.server.websocket import Receiver, WebSocket, WebSocketLimits
 from camber.server.websocket_frames import (
     EMPTY_PONG,
+    FRAME_BYTES_MAX,
     NO_CODE,
     NO_FRAME,
     PING,
@@ -24,6 +26,7 @@ from camber.server.websocket_frames import (
     encode_close,
     encode_head,
     encode_pong,
+    fragments,
     text_at,
 )
 
@@ -37,6 +40,10 @@ _JOIN_BYTES_MAX: Final = 16 * 1024
 # Input is taken apart in slices of this size, until a turn has had its frames.
 _SLICE_BYTES: Final = 16 * 1024
 _TURN_FRAMES: Final = 200
+
+# How much unsent output the system keeps for a peer.
+_UNSENT_BYTES: Final = 128 * 1024
+_INTERNET: Final = (socket.AF_INET, socket.AF_INET6)
 
 # Close codes.
 _SILENT: Final = 1000
@@ -124,6 +131,7 @@ class SocketWebSocket(asyncio.Protocol, WebSocket):
     def begin(self, answer: bytes, rest: bytes, *, is_full: bool) -> None:
         """Answer the handshake, and take `rest`, the input that followed it."""
         full = self._limits.full_bytes
+        _keep_little_in_the_kernel(self._transport)
         self._transport.set_protocol(self)
         self._transport.set_write_buffer_limits(full - 1, full // 4)
         self._write(answer)
@@ -278,12 +286,16 @@ class SocketWebSocket(asyncio.Protocol, WebSocket):
         if self._stage != OPEN:
             return
         size = sum([len(piece) for piece in pieces])
-        head = encode_head(size)
         if size <= _JOIN_BYTES_MAX:
-            self._write(b"".join((head, *pieces)))
-        else:
+            self._write(b"".join((encode_head(size), *pieces)))
+        elif size <= FRAME_BYTES_MAX:
+            head = encode_head(size)
             self._sent += len(head) + size
             self._transport.writelines(_join_short((head, *pieces)))
+        else:
+            for part in fragments(b"".join(pieces)):
+                self._sent += len(part)
+                self._transport.write(part)
 
     def _write(self, data: bytes) -> None:
         self._sent += len(data)
@@ -397,6 +409,17 @@ class SocketWebSocket(asyncio.Protocol, WebSocket):
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def _keep_little_in_the_kernel(transport: asyncio.Transport) -> None:
+    """See early that a peer takes nothing.
+
+    Otherwise the system takes megabytes for each such peer, states that are stale by the time they
+    are read, before the transport calls itself full.
+    """
+    wire = transport.get_extra_info("socket")
+    if wire is not None and hasattr(socket, "TCP_NOTSENT_LOWAT") and wire.family in _INTERNET:
+        wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
 
 
 def _join_short(pieces: Sequence[bytes]) -> list[bytes]:

@@ -7,6 +7,7 @@ must take nothing that a `FrameReader` refuses.
 
 import logging
 import struct
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import Final, NamedTuple, cast
 
@@ -21,6 +22,10 @@ except ImportError:  # Not compiled for this machine.
 
 REASON_BYTES_MAX: Final = 123
 """The longest reason that fits into a close frame."""
+
+FRAME_BYTES_MAX: Final = 8 << 20
+"""Longer messages go out in several frames: Rust's and Python's clients take a message of 64 MiB,
+but no frame above 16 MiB."""
 
 NO_CODE: Final = int(CloseCode.NO_STATUS_RCVD)
 """Stands for a close frame without a code."""
@@ -188,13 +193,24 @@ class FrameReader:
         return Incoming(Kind.TEXT, text)
 
 
-def encode_head(size: int) -> bytes:
-    """What goes before the `size` bytes of an outgoing text message, sent as one frame."""
+def encode_head(size: int, first: int = 0x81) -> bytes:
+    """What goes before the `size` bytes of an outgoing frame: a whole text message, unless its
+    `first` byte says otherwise."""
     if size < 126:
-        return bytes((0x81, size))
+        return bytes((first, size))
     if size < 65536:
-        return struct.pack("!BBH", 0x81, 126, size)
-    return struct.pack("!BBQ", 0x81, 127, size)
+        return struct.pack("!BBH", first, 126, size)
+    return struct.pack("!BBQ", first, 127, size)
+
+
+def fragments(text: bytes) -> Iterator[bytes | memoryview]:
+    """A long text message in frames of FRAME_BYTES_MAX: their heads and what they carry."""
+    view = memoryview(text)
+    for start in range(0, len(text), FRAME_BYTES_MAX):
+        part = view[start : start + FRAME_BYTES_MAX]
+        is_last = start + FRAME_BYTES_MAX >= len(text)
+        yield encode_head(len(part), (0x80 if is_last else 0) | (0 if start else 0x01))
+        yield part
 
 
 def encode_pong(payload: bytes) -> bytes:
