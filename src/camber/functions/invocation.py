@@ -22,6 +22,8 @@ class Invocation(NamedTuple):
     nested: bool = False
     # Where the page ended that the query last read, for a client that has this page on view.
     journal: str | None = None
+    # The arguments as stored text, for one that is made again and again (see `passing.key_of`).
+    packed: str | None = None
     # How a client numbered a mutation, so that it is done once however often it is sent.
     request: ClientRequest | None = None
 

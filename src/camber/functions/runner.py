@@ -261,7 +261,7 @@ class Runner:
         """
         function = invocation.function
         try:
-            arguments = key_of(function, invocation.arguments)
+            arguments = invocation.packed or key_of(function, invocation.arguments)
         except Exception as error:  # the edge of the call: whatever the arguments are
             return self._told(
                 invocation, self.cache.add(None, self._bodies.failed_before(invocation, error))
@@ -295,7 +295,7 @@ class Runner:
                 return now
         function = invocation.function
         try:
-            arguments = key_of(function, invocation.arguments)
+            arguments = invocation.packed or key_of(function, invocation.arguments)
         except Exception as error:  # the edge of the call: whatever the arguments are
             return self._told(
                 invocation, self.cache.add(None, self._bodies.failed_before(invocation, error))

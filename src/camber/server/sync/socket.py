@@ -23,6 +23,8 @@ from camber.functions.failure import failure_of
 from camber.functions.identity import Identity
 from camber.functions.invocation import Invocation, new_request_id
 from camber.functions.outcome import Outcome
+from camber.functions.passing import key_of
+from camber.functions.registry import Registry
 from camber.functions.runner import Runner
 from camber.server.calls import find_function, named_arguments
 from camber.server.failure import log_failure
@@ -338,15 +340,22 @@ class SyncSocket:
             known_registry, invocation = query.prepared
             if known_registry is registry and invocation.identity is identity:
                 known: Invocation = invocation
-                return known._replace(journal=query.journal)
+                if known.journal == query.journal:
+                    return known
+                return self._prepare(query, registry, known)
         try:
             invocation = self._call(
                 Kind.QUERY, query.path, query.args, query.component_path, identity
             )
+            packed = key_of(invocation.function, invocation.arguments)
         except UserError as error:
             return self._failed(error, "")
-        query.prepared = (registry, invocation)
-        return invocation._replace(journal=query.journal)
+        return self._prepare(query, registry, invocation._replace(packed=packed))
+
+    def _prepare(self, query: Query, registry: Registry, invocation: Invocation) -> Invocation:
+        prepared = invocation._replace(journal=query.journal)
+        query.prepared = (registry, prepared)
+        return prepared
 
     async def _finish_late(
         self, evaluation: Evaluation, results: dict[Query, Entry], late: list[Query]
