@@ -289,7 +289,7 @@ def test_messages_that_are_nearly_right_are_one_or_a_protocol_error(
 
 
 def transition(*results: QueryResult, hidden: bool = False, skew: int | None = None) -> Transition:
-    return Transition(Version(), Version(1, 2, 258), (), results, skew, hidden)
+    return Transition(Version(), Version(1, 2, 258), (), results, skew, True, hidden)
 
 
 def shown(made: Outcome, hidden: bool = False) -> Any:
@@ -321,14 +321,36 @@ def test_an_unknown_skew_is_null_and_an_empty_transition_has_an_empty_list() -> 
 
 def test_removed_queries_and_many_results_are_told_in_one_transition() -> None:
     results = [QueryResult(i, outcome(f'"{i}"'), None) for i in range(3)]
-    sent = Transition(Version(), Version(1, 0, 5), (8, 9), tuple(results), None, False)
+    sent = Transition(Version(), Version(1, 0, 5), (8, 9), tuple(results), None, True, False)
     modifications = transition_json(sent)["modifications"]
     assert [m["type"] for m in modifications] == ["QueryRemoved"] * 2 + ["QueryUpdated"] * 3
     assert [m["queryId"] for m in modifications] == [8, 9, 0, 1, 2]
 
 
+def test_clocks_are_told_with_other_versions_only_and_the_rest_is_the_same_bytes_for_all() -> None:
+    made = outcome('"text"')
+
+    def change(query_id: int, skew: int) -> Transition:
+        results = (QueryResult(query_id, made, None),)
+        return Transition(Version(1, 0, 5), Version(1, 0, 6), (), results, skew, False, False)
+
+    first = encode_transition(change(0, 10), 1)
+    assert encode_transition(change(0, 20), 2) is first
+    assert b"".join(first) == (
+        b'{"type":"Transition",'
+        b'"startVersion":{"querySet":1,"identity":0,"ts":"BQAAAAAAAAA="},'
+        b'"endVersion":{"querySet":1,"identity":0,"ts":"BgAAAAAAAAA="},'
+        b'"modifications":[{"type":"QueryUpdated","queryId":0,'
+        b'"value":"text","logLines":[],"journal":null}]}'
+    )
+    for query_id in range(100):
+        sent = json.loads(b"".join(encode_transition(change(query_id, 0), 1)))
+        assert sent["modifications"][0]["queryId"] == query_id
+    assert len(made.encodings or ()) < 10
+
+
 def test_a_removed_query_alone_is_told() -> None:
-    sent = Transition(Version(), Version(1, 0, 5), (8,), (), None, False)
+    sent = Transition(Version(), Version(1, 0, 5), (8,), (), None, True, False)
     assert transition_json(sent)["modifications"] == [{"type": "QueryRemoved", "queryId": 8}]
 
 

@@ -115,6 +115,8 @@ class Transition(NamedTuple):
     """Ids of queries that are no longer in the set."""
     results: tuple[QueryResult, ...]
     client_clock_skew_ms: int | None
+    tells_time: bool
+    """Whether the clocks are told: clients look when the query set or the identity has changed."""
     is_hidden: bool
     """Whether errors and log lines are kept from this client."""
 

@@ -550,7 +550,7 @@ class Session:
         self._sent = end
         self._sent_hidden = hidden
         removed, self._removed = tuple(self._removed), []
-        return Transition(start, end, removed, tuple(news), self._skew_ms, hidden)
+        return Transition(start, end, removed, tuple(news), self._skew_ms, versions_differ, hidden)
 
     def abandon_transition(self) -> None:
         """Nothing came of the evaluation; it can be begun again, when the owner thinks fit: it is

@@ -38,7 +38,7 @@ from camber.server.sync.messages import (
 from camber.storage.engine import Timestamp
 from camber.values.wire import MalformedJsonError, dump_json, parse_json
 
-Pieces: TypeAlias = list[bytes]
+Pieces: TypeAlias = Sequence[bytes]
 """One message, to be joined."""
 
 PING: Final[Pieces] = [b'{"type":"Ping"}']
@@ -214,7 +214,10 @@ def _ts(ts: Timestamp) -> bytes:
     return b2a_base64(ts.to_bytes(8, "little"), newline=False)
 
 
-# The clients of a query are mostly at the same versions.
+# Forms of one outcome that are kept: its clients are mostly at the same versions.
+_ENCODINGS_MAX: Final = 8
+
+
 @lru_cache(maxsize=64)
 def _transition_head(start: Version, end: Version) -> bytes:
     return (
@@ -227,15 +230,11 @@ def _transition_head(start: Version, end: Version) -> bytes:
 
 def encode_transition(transition: Transition, server_ts_ns: int) -> Pieces:
     """`server_ts_ns` is the wall clock in nanoseconds."""
-    start, end, removed, results, skew_ms, hidden = transition
-    head = _transition_head(start, end)
-    last = _transition_tail(skew_ms, server_ts_ns)
-    if len(results) == 1 and not removed:
+    start, end, removed, results, skew_ms, tells_time, hidden = transition
+    if len(results) == 1 and not removed and not tells_time:
         # What most transitions are, to thousands of clients at a time.
-        kind, query_id, tail = _encode_result(results[0], hidden)
-        if len(tail) == 1:
-            return [b'%b{"type":"%b","queryId":%d%b%b' % (head, kind, query_id, tail[0], last)]
-    pieces = [head]
+        return _encode_shared(start, end, results[0], hidden)
+    pieces = [_transition_head(start, end)]
     separator = b""
     for query_id in removed:
         pieces.append(separator + b'{"type":"QueryRemoved","queryId":%d}' % query_id)
@@ -245,7 +244,25 @@ def encode_transition(transition: Transition, server_ts_ns: int) -> Pieces:
         pieces.append(separator + b'{"type":"%b","queryId":%d' % (kind, query_id))
         pieces += tail
         separator = b","
-    pieces.append(last)
+    pieces.append(_transition_tail(skew_ms, server_ts_ns) if tells_time else b"]}")
+    return pieces
+
+
+def _encode_shared(start: Version, end: Version, result: QueryResult, hidden: bool) -> Pieces:
+    """The transition of one result: the same bytes for all clients who are at the same versions."""
+    query_id, outcome, journal = result
+    key = (start, end, query_id, journal, hidden)
+    encodings = outcome.encodings
+    if encodings is None:
+        encodings = outcome.encodings = {}
+    pieces = encodings.get(key)
+    if pieces is None:
+        kind, query_id, tail = _encode_result(result, hidden)
+        head = b'%b{"type":"%b","queryId":%d' % (_transition_head(start, end), kind, query_id)
+        pieces = _joined_if_short([head, *tail, b"]}"])
+        if len(encodings) >= _ENCODINGS_MAX:
+            encodings.clear()
+        encodings[key] = pieces
     return pieces
 
 
