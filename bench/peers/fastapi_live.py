@@ -109,8 +109,7 @@ def _update() -> str:
     query: dict[str, Any] = {"type": "QueryUpdated", "queryId": 0, "value": newest}
     query |= {"logLines": [], "journal": None}
     message = {"type": "Transition", "startVersion": version, "endVersion": version}
-    clocks = {"clientClockSkew": 0, "serverTs": time.time_ns()}
-    return _encode({**message, "modifications": [query], **clocks}).decode()
+    return _encode({**message, "modifications": [query]}).decode()
 
 
 def _timestamp() -> str:

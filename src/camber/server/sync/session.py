@@ -132,6 +132,7 @@ class Session:
         "_is_mutating",
         "_is_verifying",
         "_is_wanted",
+        "_log_prefix",
         "_modifications",
         "_mutations",
         "_on_ready",
@@ -154,6 +155,8 @@ class Session:
         self._redact = redact
         # From the last Connect, None before.
         self._session_id: str | None = None
+        # What all log ids of its requests begin with; empty before.
+        self._log_prefix = ""
         # How far the client's clock is ahead, from the last Connect; None if it did not say.
         self._skew_ms: int | None = None
         # The last versions received; `_sent` has those that a transition was sent for.
@@ -274,6 +277,7 @@ class Session:
                 f"the newest here is {newest_ts}"
             )
         self._session_id = message.session_id
+        self._log_prefix = sha256(message.session_id.encode()).hexdigest()[:8]
         self._skew_ms = _skew_ms(message.client_ts_ms, now)
         self._floor_ts = max(self._floor_ts, message.max_observed_ts)
 
@@ -368,9 +372,7 @@ class Session:
         return self._request_bytes > 0 and self._request_bytes + size > REQUEST_BYTES_MAX
 
     def _log_id(self, request_id: int) -> str:
-        if self._session_id is None:
-            return ""
-        return sha256(f"{self._session_id}|{request_id}".encode()).hexdigest()[:16]
+        return f"{self._log_prefix}{request_id:08x}" if self._log_prefix else ""
 
     # Identity.
 
