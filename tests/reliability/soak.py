@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import cuts
 import hostility
 import kills
 import malformed
@@ -116,6 +117,11 @@ def soak_frames(folder: Path, count: int, seed: int) -> str:
     return f"{report.frames} frames, {report.log_bytes} bytes of log; ends by code {codes}."
 
 
+def soak_cuts(folder: Path, count: int, seed: int) -> str:
+    """Cut the connections of official clients `count` times, at random bytes."""
+    return f"{asyncio.run(cuts.cut_connections(folder, count, seed))}."
+
+
 COMMANDS: dict[str, tuple[Callable[[Path, int, int], str], int]] = {
     "kills": (soak_kills, 1000),
     "history": (soak_history, 20_000),
@@ -124,6 +130,7 @@ COMMANDS: dict[str, tuple[Callable[[Path, int, int], str], int]] = {
     "memory": (soak_memory, 200_000),
     "drain": (soak_drain, 50),
     "disk": (soak_disk, 20),
+    "cuts": (soak_cuts, 500),
     "frames": (soak_frames, 1_000_000),
 }
 
