@@ -108,14 +108,14 @@ class Deployment:
         redact = settings.production
         self._verifier = JwtVerifier(Web(development=not redact), clock, redact=redact)
         access = Access(instance.name, instance.admin_key, self._verifier)
-        self._sync = SyncRoom(self.runner, access, clock, redact=redact)
+        self.sync = SyncRoom(self.runner, access, clock, redact=redact)
         self.application = Server(
             instance.name,
             VERSION,
             Endpoints(self.runner, access, self.events, redact=redact),
             (
                 FunctionApi(self.runner, access, redact=redact),
-                self._sync,
+                self.sync,
                 Files(self.files, self.links, clock),
                 Variables(database, access),
             ),
@@ -228,7 +228,7 @@ class Deployment:
             service.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await service
-        await self._sync.close()
+        await self.sync.close()
         await self._actions.close()
         await self._verifier.close()
         self.runner.close()

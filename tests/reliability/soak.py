@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cuts
+import hostile_messages
 import hostility
 import kills
 import malformed
@@ -23,6 +24,8 @@ from served import Served
 from test_drain import drain
 from test_full_disk import fill_and_free
 from test_histories import CHECKER, LEAST
+
+from serving import served
 
 
 def soak_kills(folder: Path, count: int, seed: int) -> str:
@@ -122,6 +125,14 @@ def soak_cuts(folder: Path, count: int, seed: int) -> str:
     return f"{asyncio.run(cuts.cut_connections(folder, count, seed))}."
 
 
+def soak_messages(folder: Path, count: int, seed: int) -> str:
+    """Send `count` hostile messages of the sync protocol."""
+    with served(folder, hostile_messages.APP) as backend:
+        toll = asyncio.run(hostile_messages.pester(backend, count, seed))
+    assert not toll.logged, toll.logged[:5]
+    return f"{toll}."
+
+
 COMMANDS: dict[str, tuple[Callable[[Path, int, int], str], int]] = {
     "kills": (soak_kills, 1000),
     "history": (soak_history, 20_000),
@@ -131,6 +142,7 @@ COMMANDS: dict[str, tuple[Callable[[Path, int, int], str], int]] = {
     "drain": (soak_drain, 50),
     "disk": (soak_disk, 20),
     "cuts": (soak_cuts, 500),
+    "messages": (soak_messages, 20_000),
     "frames": (soak_frames, 1_000_000),
 }
 
