@@ -20,6 +20,7 @@ import state_app
 import uvloop
 from histories import record_history
 from list_append import check, write_history
+from live_histories import record_live_history, wrong_pushes
 from served import Served
 from test_drain import drain
 from test_full_disk import fill_and_free
@@ -53,6 +54,22 @@ def soak_history(folder: Path, count: int, seed: int) -> str:
     checked = subprocess.run([*command, *least], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     return checked.stdout
+
+
+def soak_live_history(folder: Path, count: int, seed: int) -> str:
+    """Record `count` transactions of 20 official clients with all that is pushed to them."""
+    path = folder.parent / "history.jsonl"
+    history = asyncio.run(record_live_history(folder, path, transactions=count, seed=seed))
+    wrong = list(wrong_pushes(history)) + check(history.transactions)
+    assert wrong == [], wrong[:5]
+    told = f"{len(history.transactions)} transactions, {len(history.pushes)} pushes."
+    if not CHECKER.exists():
+        return told
+    command = [sys.executable, str(CHECKER), "--model", "strict-serializable", *LEAST]
+    least = ["--min-ok", str(count), str(path)]
+    checked = subprocess.run([*command, *least], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    return f"{told}\n{checked.stdout}"
 
 
 def soak_races(folder: Path, count: int, seed: int) -> str:
@@ -136,6 +153,7 @@ def soak_messages(folder: Path, count: int, seed: int) -> str:
 COMMANDS: dict[str, tuple[Callable[[Path, int, int], str], int]] = {
     "kills": (soak_kills, 1000),
     "history": (soak_history, 20_000),
+    "live-history": (soak_live_history, 20_000),
     "races": (soak_races, 500),
     "hostility": (soak_hostility, 1),
     "memory": (soak_memory, 200_000),
