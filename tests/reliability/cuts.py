@@ -63,11 +63,16 @@ class Link:
     to_client: int | None = None
     # Whether the next thing that the server says is swallowed, and the link cut.
     swallows: bool = False
+    # Whether an answer has come through: then the client waits only shortly to connect again.
+    has_answered: bool = False
     is_cut: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def is_doomed(self) -> bool:
         return self.swallows or self.to_server is not None or self.to_client is not None
+
+    def suits(self, is_young: bool) -> bool:
+        return not self.is_doomed and (is_young or self.has_answered)
 
     def cut(self) -> None:
         self.near.transport.abort()
@@ -81,7 +86,7 @@ class Wire:
     def __init__(self, served: Served) -> None:
         self._served = served
         self._links: dict[Link, None] = {}
-        self._has_new = asyncio.Event()
+        self._has_news = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
@@ -98,11 +103,12 @@ class Wire:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def wait_healthy(self) -> list[Link]:
-        """The links that are not to be cut yet, of which there is at least one."""
-        while not (healthy := [link for link in self._links if not link.is_doomed]):
-            self._has_new.clear()
-            await self._has_new.wait()
+    async def wait_healthy(self, *, is_young: bool) -> list[Link]:
+        """The links that are not to be cut yet, of which there is at least one; unless it is
+        `is_young`, only those with an answer behind them."""
+        while not (healthy := [link for link in self._links if link.suits(is_young)]):
+            self._has_news.clear()
+            await self._has_news.wait()
         return healthy
 
     async def _carry(self, reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
@@ -117,7 +123,7 @@ class Wire:
             return
         link = Link(near, far)
         self._links[link] = None
-        self._has_new.set()
+        self._has_news.set()
         try:
             await asyncio.gather(self._speak(link, reader), self._answer(link, answers))
         finally:
@@ -140,6 +146,9 @@ class Wire:
             if link.to_client is not None:
                 data, link.to_client = data[: link.to_client], link.to_client - len(data)
             link.near.write(data)
+            if not link.has_answered and b"MutationResponse" in data:
+                link.has_answered = True
+                self._has_news.set()
             if link.to_client is not None and link.to_client <= 0:
                 break
         link.cut()
@@ -235,7 +244,9 @@ async def _listen(clients: asyncio.subprocess.Process, told: Told) -> None:
 
 
 async def _cut_one(served: Served, wire: Wire, chance: random.Random, tally: Tally) -> None:
-    link = chance.choice(await wire.wait_healthy())
+    # Some are cut in their handshake.
+    is_young = chance.randrange(8) == 0
+    link = chance.choice(await wire.wait_healthy(is_young=is_young))
     match chance.randrange(3):
         case 0:
             link.to_server = chance.randrange(_BYTES_MAX)

@@ -11,7 +11,7 @@ from cuts import NPM, cut_connections
 def test_a_mutation_is_done_once_wherever_its_connection_is_cut(tmp_path: Path) -> None:
     if shutil.which("node") is None or not (NPM / "node_modules" / "convex").is_dir():
         pytest.skip("needs node and the packages of tests/clients/npm (scripts/test installs them)")
-    tally = asyncio.run(cut_connections(tmp_path / "app", count=40, seed=1))
-    assert tally.cuts == 40
-    assert tally.kills == 2
-    assert tally.resolved > 100
+    tally = asyncio.run(cut_connections(tmp_path / "app", count=24, seed=1))
+    assert tally.cuts == 24
+    assert tally.kills == 1
+    assert tally.resolved > 50
