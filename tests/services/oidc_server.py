@@ -15,9 +15,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from signing import AUDIENCE, Signer
-
 from camber.functions.auth_config import CustomJwtProvider, OidcProvider
+from signing import AUDIENCE, Signer
 
 Behaviour: TypeAlias = bytes | Callable[[asyncio.StreamWriter], Awaitable[None]]
 

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 from oidc_server import Site, answer, site_of
-from signing import Signer
 
 from camber.services.auth.address import Target
 from camber.services.auth.web import Stream, Web, WebError
+from signing import Signer
 
 PUBLIC = "93.184.215.14"
 PUBLIC_6 = "2606:2800:21f:cb07:6820:80da:af6b:8b2c"

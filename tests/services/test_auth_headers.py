@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from signing import Signer, base64url, claims, custom, data_url, refusal, verify
 
 from camber.functions.auth_config import CustomJwtProvider
+from signing import Signer, base64url, claims, custom, data_url, refusal, verify
 
 SIGNER = Signer("RS256")
 STRANGER = Signer("RS256", number=1)

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from oidc_server import Site, site_of
-from signing import AUDIENCE, ISSUER, NOW, Signer, claims, custom, refusal, verifier, verify
 
 from camber.errors import RequestError
 from camber.functions.auth_config import OidcProvider
 from camber.services.auth.web import Web
+from signing import AUDIENCE, ISSUER, NOW, Signer, claims, custom, refusal, verifier, verify
 
 SIGNER = Signer("RS256")
 

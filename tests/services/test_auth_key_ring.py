@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from oidc_server import Behaviour, Site, answer, key_set, site_of
-from signing import ISSUER, Signer, claims, data_url, verifier
 
 from camber.clock import ManualClock
 from camber.errors import RequestError
@@ -16,6 +15,7 @@ from camber.functions.auth_config import AuthConfig, CustomJwtProvider
 from camber.services.auth.key_ring import FRESH_SECONDS, RETRY_SECONDS, STALE_SECONDS
 from camber.services.auth.verifier import JwtVerifier
 from camber.services.auth.web import SIZE_MAX, Web
+from signing import ISSUER, Signer, claims, data_url, verifier
 
 OLD, NEW = Signer("ES256", "old"), Signer("ES256", "new", number=1)
 
