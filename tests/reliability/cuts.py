@@ -3,7 +3,8 @@
 JavaScript clients write numbered documents without pause, through a wire that is cut within what
 they say, within what they hear, or after an answer was swallowed; now and then the server is killed
 too. Each write that a client was told of is there once, each that was rejected is not, and those
-of one client are there in the order in which they were sent.
+of one client are there in the order in which they were sent. So that some are rejected, every so
+manieth is refused after it has written.
 """
 
 import asyncio
@@ -23,6 +24,8 @@ CLIENTS: Final = 10
 PATIENCE_SECONDS: Final = 90.0
 # The server is killed with every so manieth cut.
 _KILL_EVERY: Final = 20
+# The app below refuses every so manieth write of a client.
+_REFUSE_EVERY: Final = 5
 _BYTES_MAX: Final = 900
 
 APP: Final = {
@@ -37,11 +40,13 @@ class appended(Table):
 schema = Schema(appended)
 """,
     "appends.py": """
-from camber import MutationCtx, QueryCtx, mutation, query
+from camber import ConvexError, MutationCtx, QueryCtx, mutation, query
 
 @mutation
 async def append(ctx: MutationCtx, client: int, number: int) -> int:
     await ctx.db.insert("appended", {"client": client, "number": number})
+    if number % 5 == 0:
+        raise ConvexError("refused")
     return number
 
 @query
@@ -90,6 +95,8 @@ class Wire:
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.port = 0
+        # All that ever were.
+        self.connections = 0
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
@@ -122,6 +129,7 @@ class Wire:
             near.transport.abort()
             return
         link = Link(near, far)
+        self.connections += 1
         self._links[link] = None
         self._has_news.set()
         try:
@@ -280,5 +288,7 @@ async def _check(served: Served, told: Told, tally: Tally) -> None:
     assert not lost, f"resolved and lost: {lost}"
     undead = [write for write in told.rejected if write in written]
     assert not undead, f"rejected and done: {undead}"
+    wrong = [write for write in told.rejected if write[1] % _REFUSE_EVERY]
+    assert not wrong, f"rejected for no reason of the app's: {wrong}"
     tally.resolved, tally.rejected = len(told.resolved), len(told.rejected)
     tally.unknown = len(written) - len(told.resolved)

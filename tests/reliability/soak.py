@@ -12,6 +12,7 @@ from pathlib import Path
 import cuts
 import hostile_messages
 import hostility
+import idleness
 import kills
 import malformed
 import memories
@@ -142,6 +143,13 @@ def soak_cuts(folder: Path, count: int, seed: int) -> str:
     return f"{asyncio.run(cuts.cut_connections(folder, count, seed))}."
 
 
+def soak_idle(folder: Path, count: int, seed: int) -> str:
+    """Let official clients be silent for `count` seconds: none may give up its connection."""
+    connections = asyncio.run(idleness.stay_idle(folder, count))
+    assert set(connections.values()) == {1}, connections
+    return f"{count} s of silence, one connection each: {', '.join(connections)}."
+
+
 def soak_messages(folder: Path, count: int, seed: int) -> str:
     """Send `count` hostile messages of the sync protocol."""
     with served(folder, hostile_messages.APP) as backend:
@@ -160,6 +168,7 @@ COMMANDS: dict[str, tuple[Callable[[Path, int, int], str], int]] = {
     "drain": (soak_drain, 50),
     "disk": (soak_disk, 20),
     "cuts": (soak_cuts, 500),
+    "idle": (soak_idle, 70),
     "messages": (soak_messages, 20_000),
     "frames": (soak_frames, 1_000_000),
 }

@@ -15,3 +15,4 @@ def test_a_mutation_is_done_once_wherever_its_connection_is_cut(tmp_path: Path) 
     assert tally.cuts == 24
     assert tally.kills == 1
     assert tally.resolved > 50
+    assert tally.rejected > 10

@@ -7,6 +7,7 @@ import { BaseConvexClient, ConvexClient } from "convex/browser";
 import { ConvexReactClient } from "convex/react";
 import { anyApi, makeFunctionReference } from "convex/server";
 import { WebSocket } from "ws";
+import { recording } from "./recording.mjs";
 import { openWire } from "./wire.mjs";
 import { values } from "./values.mjs";
 
@@ -72,6 +73,12 @@ function watch(client, name, args = {}) {
   return { seen, stop, until };
 }
 
+// Of each AuthError that the server sent: whether it was about a new token.
+const attempted = (sockets) =>
+  sockets.flatMap(({ heard }) =>
+    heard.filter(({ type }) => type === "AuthError").map((each) => each.authUpdateAttempted),
+  );
+
 // A room of its own for each case, so that cases do not see each other's lines.
 let rooms = 0;
 const room = () => `room ${++rooms}`;
@@ -131,6 +138,33 @@ for (const kind of ["query", "mutation", "action"]) {
     }
   };
 }
+
+cases["8: the client's own path is served, at the first attempt"] = async () => {
+  const { Socket, sockets } = recording();
+  const client = quietly(origin, { webSocketConstructor: Socket });
+  await client.query(anyApi.lines.count, {});
+  assert.deepEqual(
+    sockets.map(({ url }) => new URL(url).pathname.replace(/\d+\.\d+\.\d+/, "version")),
+    ["/api/version/sync"],
+  );
+};
+
+cases["a client knows what is under way"] = async () => {
+  const client = quietly();
+  await client.query(anyApi.lines.count, {});
+  assert.equal(client.connectionState().hasInflightRequests, false);
+  const asked = [
+    client.action(anyApi.echo.slow_action, {}),
+    client.mutation(anyApi.lines.add, { room: room(), text: "counted" }),
+  ];
+  const busy = client.connectionState();
+  assert.deepEqual([busy.inflightActions, busy.inflightMutations], [1, 1]);
+  await Promise.all(asked);
+  const idle = client.connectionState();
+  assert.deepEqual([idle.inflightActions, idle.inflightMutations], [0, 0]);
+  assert.deepEqual([idle.hasInflightRequests, idle.isWebSocketConnected], [false, true]);
+  assert.deepEqual([idle.connectionCount, idle.connectionRetries], [1, 0]);
+};
 
 cases["9: a mutation of a client that watches nothing resolves"] = async () => {
   const client = quietly();
@@ -231,7 +265,7 @@ cases["an action under way when the connection breaks is rejected"] = async () =
   wire.close();
 };
 
-cases["15: of ten sign-ins in a row the last one counts"] = async () => {
+cases["15: of ten sign-ins at once the last one counts"] = async () => {
   const client = quietly();
   const who = watch(client, "notes:who");
   for (const token of tokens.many) client.setAuth(async () => token);
@@ -240,8 +274,27 @@ cases["15: of ten sign-ins in a row the last one counts"] = async () => {
   await who.until(({ value }) => value === null, "nobody");
 };
 
+cases["15: ten sign-ins one after the other are ten versions of one connection"] = async () => {
+  const { Socket, sockets } = recording();
+  const client = quietly(origin, { webSocketConstructor: Socket });
+  const who = watch(client, "notes:who");
+  for (const token of tokens.many) {
+    const signedIn = new Promise((done) => client.setAuth(async () => token, (is) => is && done()));
+    await patiently(signedIn, "being signed in");
+  }
+  await who.until(({ value }) => value === tokens.last, "the last user");
+  assert.equal(sockets.length, 1);
+  const [{ sent, heard }] = sockets;
+  const bases = sent.filter(({ type }) => type === "Authenticate").map((each) => each.baseVersion);
+  assert.deepEqual(bases, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  const versions = heard.filter(({ type }) => type === "Transition").map((each) => each.endVersion.identity);
+  assert.deepEqual(versions, [...versions].sort((a, b) => a - b));
+  assert.equal(versions.at(-1), 10);
+};
+
 cases["16: a token that expires on an open connection is replaced"] = async () => {
-  const client = quietly();
+  const { Socket, sockets } = recording();
+  const client = quietly(origin, { webSocketConstructor: Socket });
   const fetched = [];
   // Without a sign of when it expires, the client cannot renew it by itself.
   client.setAuth(async ({ forceRefreshToken }) => {
@@ -256,10 +309,13 @@ cases["16: a token that expires on an open connection is replaced"] = async () =
   await patiently(client.mutation(anyApi.lines.add, { room: room(), text: "after" }), "the answer");
   await who.until(({ value }) => value === tokens.user);
   assert.ok(fetched.length > before, "another token was fetched");
+  assert.deepEqual(attempted(sockets), [false]);
 };
 
 cases["17: a bad token leaves the client signed out, and its queries work"] = async () => {
-  const client = quietly();
+  const { Socket, sockets } = recording();
+  const client = quietly(origin, { webSocketConstructor: Socket });
+  const who = watch(client, "notes:who");
   const told = [];
   const out = new Promise((done) => {
     client.setAuth(async () => "eyJhbGciOiJub25lIn0.e30.", (is) => {
@@ -269,7 +325,10 @@ cases["17: a bad token leaves the client signed out, and its queries work"] = as
   });
   await patiently(out, "being signed out");
   assert.ok(!told.includes(true));
+  await who.until(({ value }) => value === null);
   assert.equal(await client.query(anyApi.notes.who, {}), null);
+  assert.ok(attempted(sockets).length > 0);
+  assert.ok(attempted(sockets).every(Boolean));
 };
 
 cases["18: a result of twelve megabytes arrives"] = async () => {
@@ -286,7 +345,12 @@ cases["19: pages grow in place, without a gap or a repetition, also after a reco
   for (let i = 0; i < 20; i++) {
     await writer.mutation(anyApi.lines.put, { room: here, place: i * 10, text: `at ${i * 10}` });
   }
-  const client = quietly(wire.origin);
+  const { Socket, sockets } = recording();
+  const client = quietly(wire.origin, { webSocketConstructor: Socket });
+  const adds = (sent) =>
+    sent
+      .flatMap(({ modifications }) => modifications ?? [])
+      .filter(({ type }) => type === "Add");
   const seen = [];
   const waiting = new Set();
   const pages = client.onPaginatedUpdate_experimental(
@@ -320,14 +384,38 @@ cases["19: pages grow in place, without a gap or a repetition, also after a reco
   await writer.mutation(anyApi.lines.put, { room: here, place: 55, text: "while cut" });
   const back = await until((result) => result.results.length === 12);
   assert.deepEqual(places(back), [...wanted, 55].sort((a, b) => a - b));
+  const journals = adds(sockets[1].sent).map(({ journal }) => typeof journal);
+  assert.deepEqual(journals, ["string", "string"], "where both pages ended is said again");
   // Until the first page is split.
   for (const place of [1, 2, 3, 4, 5, 6, 7, 8]) {
     await writer.mutation(anyApi.lines.put, { room: here, place, text: "crowded" });
   }
   const crowded = await until((result) => result.results.length === 20);
   assert.deepEqual(places(crowded), [...wanted, 55, 1, 2, 3, 4, 5, 6, 7, 8].sort((a, b) => a - b));
+  const ends = adds(sockets[1].sent).filter(({ args }) => args[0].paginationOpts.endCursor);
+  assert.ok(ends.length >= 2, "the page was split in two");
+  for (const { status, results } of seen) {
+    if (status === "LoadingFirstPage") continue;
+    const shown = places({ results });
+    assert.deepEqual(shown, [...new Set(shown)].sort((a, b) => a - b), "no repetition, in order");
+  }
   pages();
   wire.close();
+};
+
+cases["20: events of any kind are passed over"] = async () => {
+  const { Socket, sockets } = recording();
+  const client = quietly(origin, {
+    webSocketConstructor: Socket,
+    reportDebugInfoToConvex: true,
+  });
+  await client.query(anyApi.lines.count, {});
+  for (const event of [null, 3, "text", [], { deep: [{}] }]) {
+    sockets[0].send(JSON.stringify({ type: "Event", eventType: "NoSuchEvent", event }));
+  }
+  await client.mutation(anyApi.lines.add, { room: room(), text: "after all that" });
+  assert.equal(sockets.length, 1);
+  assert.ok(sockets[0].sent.some(({ eventType }) => eventType === "ClientConnect"));
 };
 
 cases["21: a query that fails recovers by itself"] = async () => {
