@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from apps import OpenApp, opened
+from apps import OpenApp, opened, write_app
 
 from camber.clock import ManualClock
 from camber.errors import OverloadedError, StorageFullError
+from camber.functions.identity import ADMIN, NOBODY, Identity
 from camber.functions.outcome import Outcome
 from camber.services.receipts import remove_old_receipts
 from camber.system.receipts import ClientRequest
@@ -87,13 +88,38 @@ def play(folder: Path, tale: Tale, clock: ManualClock | None = None) -> None:
 
 
 async def send(
-    app: OpenApp, path: str, number: int, session: str = SESSION, **arguments: Any
+    app: OpenApp,
+    path: str,
+    number: int,
+    session: str = SESSION,
+    identity: Identity = NOBODY,
+    **arguments: Any,
 ) -> Outcome:
     request = ClientRequest(session, number)
+    invocation = app.invocation(path, arguments, identity, request=request)
     try:
-        return await app.runner.run_mutation(app.invocation(path, arguments, request=request))
+        return await app.runner.run_mutation(invocation)
     finally:
         assert not request.is_committing
+
+
+async def ask(
+    app: OpenApp, path: str, number: int, identity: Identity = NOBODY, **arguments: Any
+) -> Outcome | None:
+    """What came of a mutation whose function is not found any more."""
+    return await app.runner.done_before(ClientRequest(SESSION, number), path, arguments, identity)
+
+
+async def change(app: OpenApp, folder: Path, source: str) -> None:
+    """Put another version of the app in force."""
+    write_app(folder, {"m.py": source})
+    await app.deployment.push()
+
+
+def user(subject: str, **claims: Any) -> Identity:
+    issuer = "https://id.example"
+    who = {"issuer": issuer, "subject": subject, "tokenIdentifier": f"{issuer}|{subject}"}
+    return Identity({**who, **claims}, expires_at=claims.get("exp"))
 
 
 async def receipts(app: OpenApp) -> int:
@@ -167,6 +193,139 @@ def test_a_number_that_is_given_to_another_mutation_is_refused(tmp_path: Path) -
             assert refused.failure is not None
             assert "already sent another mutation" in refused.failure.message
             assert getattr(refused.error, "code", None) == "RequestReused"
+        assert await app.call("m:count") == 1
+
+    play(tmp_path, tale)
+
+
+GONE = """
+    from camber import internal_mutation, mutation, query
+
+    @internal_mutation
+    async def add(ctx, n: int):
+        raise ValueError("never again")
+
+    @query
+    async def look(ctx) -> int:
+        return 17
+
+    @mutation
+    async def slow(ctx, n: str, note: str) -> str:
+        return note
+
+    @query
+    async def count(ctx) -> int:
+        return len(await ctx.db.query("rows").collect())
+"""
+
+
+def test_what_was_done_is_known_when_its_function_is_hidden_or_gone(tmp_path: Path) -> None:
+    async def tale(app: OpenApp) -> None:
+        added = await send(app, "m:add", 0, n=5)
+        looked = await send(app, "m:look", 1)
+        huge = await send(app, "m:huge", 2, size=3)
+        await change(app, tmp_path, GONE)
+        for path in ("m:add", "m.js:add", "m.py:add"):
+            again = await ask(app, path, 0, n=5)
+            assert again is not None
+            assert (again.text, again.ts, said(again)) == (added.text, added.ts, said(added))
+        again = await ask(app, "m:look", 1)
+        assert again is not None
+        assert (again.text, again.ts) == (looked.text, looked.ts)
+        again = await ask(app, "m:huge", 2, size=3)
+        assert again is not None
+        assert (again.text, again.ts) == (huge.text, huge.ts)
+        assert await app.call("m:count") == 2
+
+    play(tmp_path, tale)
+
+
+def test_what_was_not_done_or_is_another_is_not_taken_for_done(tmp_path: Path) -> None:
+    async def tale(app: OpenApp) -> None:
+        await send(app, "m:add", 0, n=5)
+        assert await ask(app, "m:add", 1, n=5) is None
+        assert await ask(app, "m:add", 0, n=6) is None
+        assert await ask(app, "m:look", 0, n=5) is None
+        assert await ask(app, "m:add", 0, user("ada"), n=5) is None
+        assert await ask(app, "no path at all!", 0, n=5) is None
+        assert await ask(app, "m:add", 0, n=object()) is None
+
+    play(tmp_path, tale)
+
+
+def test_a_function_without_a_name_is_found_however_it_is_spelled(tmp_path: Path) -> None:
+    source = """
+        from camber import mutation
+
+        @mutation
+        async def default(ctx) -> str:
+            return "done"
+    """
+
+    async def tale(app: OpenApp) -> None:
+        await change(app, tmp_path, source)
+        await send(app, "m", 0)
+        await change(app, tmp_path, GONE)
+        for path in ("m", "m:default", "m.js", "m.js:default"):
+            again = await ask(app, path, 0)
+            assert again is not None
+            assert again.value() == "done"
+
+    play(tmp_path, tale)
+
+
+def test_what_is_being_done_while_it_is_asked_for_is_waited_for(tmp_path: Path) -> None:
+    async def tale(app: OpenApp) -> None:
+        first = asyncio.create_task(send(app, "m:add", 0, n=5))
+        await asyncio.sleep(0)  # It is in the queue, and nothing of it is durable.
+        again = await ask(app, "m:add", 0, n=5)
+        assert again is not None
+        assert again.ts == (await first).ts
+
+    play(tmp_path, tale)
+
+
+def test_arguments_that_no_longer_fit_do_not_hide_what_was_done(tmp_path: Path) -> None:
+    async def tale(app: OpenApp) -> None:
+        first = await send(app, "m:slow", 0, n=5)
+        await change(app, tmp_path, GONE)
+        again = await send(app, "m:slow", 0, n=5)
+        assert (again.text, again.ts) == (first.text, first.ts)
+        assert (await send(app, "m:slow", 1, n=5)).failure is not None
+
+    play(tmp_path, tale)
+
+
+def test_a_result_is_not_shown_to_another_user(tmp_path: Path) -> None:
+    callers = [NOBODY, ADMIN, user("ada"), user("bob"), Identity(user("ada").attributes, True)]
+
+    async def tale(app: OpenApp) -> None:
+        for number, owner in enumerate(callers):
+            first = await send(app, "m:add", number, SESSION, owner, n=1)
+            for other in callers:
+                again = await send(app, "m:add", number, SESSION, other, n=1)
+                asked = await ask(app, "m:add", number, other, n=1)
+                if other is owner:
+                    assert asked is not None
+                    assert again.text == asked.text == first.text
+                else:
+                    assert again.failure is not None
+                    assert "or the same one as another user" in again.failure.message
+                    assert asked is None
+        assert await app.call("m:count") == len(callers)
+
+    play(tmp_path, tale)
+
+
+def test_a_user_with_a_new_token_is_the_same_user(tmp_path: Path) -> None:
+    """Clients get another before the one they have ends; what it says besides may differ."""
+
+    async def tale(app: OpenApp) -> None:
+        before = user("ada", name="Ada", exp=2e9)
+        after = user("ada", name="Ada Lovelace", exp=3e9)
+        first = await send(app, "m:add", 0, SESSION, before, n=1)
+        again = await send(app, "m:add", 0, SESSION, after, n=1)
+        assert (again.text, again.ts) == (first.text, first.ts)
         assert await app.call("m:count") == 1
 
     play(tmp_path, tale)

@@ -23,7 +23,7 @@ from camber.system.tables import SYSTEM_TABLES
 from camber.values.id import decode_id
 
 SESSION = "6e0d8fd4-27a1-4d0c-a0fe-0d3d7e0a4c55"
-CLAIM = claim_of(ClientRequest(SESSION, 1), "m:f", "{}")
+CLAIM = claim_of(ClientRequest(SESSION, 1), "", "m:f", "{}")
 
 
 def test_the_id_of_a_receipt_is_that_of_the_formats() -> None:
@@ -36,23 +36,24 @@ def test_the_id_of_a_receipt_is_that_of_the_formats() -> None:
 
 def test_receipts_of_one_session_are_neighbours_in_the_order_of_their_numbers() -> None:
     requests = [ClientRequest(SESSION, number) for number in (0, 1, 200, 300, 70_000, 2**32 - 1)]
-    ids = [claim_of(request, "m:f", "{}").receipt_id for request in requests]
+    ids = [claim_of(request, "", "m:f", "{}").receipt_id for request in requests]
     assert ids == sorted(ids)
     assert len({id[:20] for id in ids}) == 1
 
 
 @pytest.mark.parametrize(
-    ("session", "path", "arguments"),
+    ("session", "caller", "path", "arguments"),
     [
-        (SESSION, "m:f", '{"a":1}'),
-        (SESSION, "m:g", "{}"),
-        (SESSION.replace("6", "7"), "m:f", "{}"),
+        (SESSION, "", "m:f", '{"a":1}'),
+        (SESSION, "", "m:g", "{}"),
+        (SESSION, "https://id.example|ada", "m:f", "{}"),
+        (SESSION.replace("6", "7"), "", "m:f", "{}"),
     ],
 )
 def test_a_claim_differs_with_everything_it_is_made_of(
-    session: str, path: str, arguments: str
+    session: str, caller: str, path: str, arguments: str
 ) -> None:
-    assert claim_of(ClientRequest(session, 1), path, arguments).digest != CLAIM.digest
+    assert claim_of(ClientRequest(session, 1), caller, path, arguments).digest != CLAIM.digest
 
 
 def test_a_receipt_tells_the_commit_it_is_part_of_and_counts_nothing() -> None:
@@ -70,8 +71,8 @@ def test_a_receipt_tells_the_commit_it_is_part_of_and_counts_nothing() -> None:
         assert done.ts == database.visible_ts
         found = complete(find_receipt(database.snapshot(), CLAIM))
         assert found == Receipt(CLAIM.digest, '"done"', [["LOG", "x", 5, False]], done.ts)
-        other = claim_of(ClientRequest(SESSION, 1), "m:g", "{}")
-        with pytest.raises(RequestReusedError, match="a number of its own"):
+        other = claim_of(ClientRequest(SESSION, 1), "", "m:g", "{}")
+        with pytest.raises(RequestReusedError, match="this has not"):
             complete(find_receipt(database.snapshot(), other))
         assert await check_database(database) == []
         await database.close()
@@ -83,7 +84,7 @@ def test_they_are_removed_in_slices_the_oldest_first() -> None:
     clock = ManualClock()
 
     def leave(number: int, result: str) -> Any:
-        claim = claim_of(ClientRequest(SESSION, number), "m:f", "{}")
+        claim = claim_of(ClientRequest(SESSION, number), "", "m:f", "{}")
         return lambda tx: leave_receipt(tx, claim, result, ())
 
     async def main() -> None:

@@ -24,8 +24,12 @@ class Identity:
     # What tells callers apart in a cache: all that app code can learn of them, as one text. Two
     # tokens of one user may say different things. Empty for nobody.
     key: str = field(init=False, compare=False, repr=False, default="")
+    # Who this is and nothing else, so the same for every token of a user. Empty for nobody.
+    caller: str = field(init=False, compare=False, repr=False, default="")
 
     def __post_init__(self) -> None:
+        who = "" if self.attributes is None else f"{self.attributes.get('tokenIdentifier')}"
+        object.__setattr__(self, "caller", f"admin {who}" if self.is_admin else who)
         if self.refusal is not None:
             told = {"refusal": [self.refusal.status, self.refusal.code, str(self.refusal)]}
             object.__setattr__(self, "key", _canonical(told))

@@ -28,6 +28,15 @@ def key_of(function: AnyFunction, arguments: Mapping[str, Any]) -> str:
     return pack(ordered, plain=True) if plain else pack_value(ordered)
 
 
+def key_of_any(arguments: Mapping[str, Any]) -> str:
+    """As `key_of`, whatever the function: for one that may no longer be there.
+
+    Raises:
+        UserError: they are no values.
+    """
+    return pack_value(_ordered(arguments))
+
+
 def _ordered(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The same arguments, named in one order: equal calls have equal keys in the cache."""
     return dict(arguments) if len(arguments) < 2 else dict(sorted(arguments.items()))

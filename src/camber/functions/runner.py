@@ -18,6 +18,7 @@ from camber.errors import (
     FunctionNotFoundError,
     InvalidArgumentError,
     OverrunError,
+    UserError,
 )
 from camber.functions.attempt import BODY_SECONDS, Attempt, Bodies, TooSlowError
 from camber.functions.cache import Entry, Key, QueryCache
@@ -34,16 +35,23 @@ from camber.functions.files import FileStore
 from camber.functions.flights import Flights
 from camber.functions.identity import Identity
 from camber.functions.invocation import AnyFunction, Invocation, new_request_id
+from camber.functions.once import outcome_of
 from camber.functions.outcome import Outcome
-from camber.functions.passing import check_arguments, copied, copied_result, key_of
-from camber.functions.path import display
+from camber.functions.passing import check_arguments, copied, copied_result, key_of, key_of_any
+from camber.functions.path import canonical, display
 from camber.functions.reference import path_of
 from camber.functions.registry import Registry
 from camber.functions.side import SideThreads
 from camber.functions.slow import SlowFunctions
 from camber.functions.watchdog import Watchdog
 from camber.storage.engine import Timestamp
-from camber.system.receipts import Claim, claim_of
+from camber.system.receipts import (
+    Claim,
+    ClientRequest,
+    RequestReusedError,
+    claim_of,
+    find_receipt,
+)
 
 INLINE_SECONDS: Final = 0.05
 """How long a body may hold the event loop before it is moved to a side thread."""
@@ -173,7 +181,8 @@ class Runner:
                 claim = None
             else:
                 arguments = key_of(function, invocation.arguments)
-                claim = claim_of(request, function.path, arguments)
+                caller = invocation.identity.caller
+                claim = claim_of(request, caller, function.path, arguments)
         except Exception as error:  # the edge of the call: whatever the arguments are
             outcome = self._bodies.failed_before(invocation, error)
         else:
@@ -184,6 +193,41 @@ class Runner:
                     request.is_committing = False
         if outcome.log or outcome.failure is not None:
             self._tell(invocation, outcome)
+        return outcome
+
+    async def done_before(
+        self,
+        request: ClientRequest,
+        path: str,
+        arguments: Mapping[str, Any],
+        identity: Identity,
+    ) -> Outcome | None:
+        """What came of a mutation that a client sends again, if it was done, by the same caller,
+        with the same arguments; None if it was not. It is not run, and its function need not be
+        there any more.
+
+        Args:
+            path: as the client spells it.
+
+        Raises:
+            TransientError, InternalError: the store cannot be asked.
+        """
+        try:
+            claim = claim_of(request, identity.caller, canonical(path), key_of_any(arguments))
+        except UserError:
+            return None  # So nothing was ever done under it.
+
+        async def look(tx: Transaction) -> Outcome | None:
+            receipt = await find_receipt(tx, claim)
+            return None if receipt is None else outcome_of(receipt, tx)
+
+        try:
+            # In a batch of its own, behind all that are under way: this may be among them.
+            outcome = (await self.database.write(look)).value
+        except RequestReusedError:
+            return None
+        if outcome is not None:
+            outcome.request_id = new_request_id()  # What it said has been told.
         return outcome
 
     async def _run_mutation(self, invocation: Invocation, claim: Claim | None) -> Outcome:

@@ -49,14 +49,14 @@ class ClientRequest:
 
 
 class RequestReusedError(UserError):
-    """A client has given the number of one mutation to another."""
+    """A client has given the number of one mutation to another, or is another user by now."""
 
     code = "RequestReused"
 
 
 class Claim(NamedTuple):
     """What a mutation that was sent says it is: the id of its receipt, and a digest of session,
-    path and arguments that tells it from any other."""
+    caller, path and arguments that tells it from any other."""
 
     receipt_id: str
     digest: str
@@ -79,10 +79,17 @@ def _of_session(session: str) -> tuple[bytes, bytes]:
     return hashlib.sha256(name).digest()[:12], name + b"\0"
 
 
-def claim_of(request: ClientRequest, path: str, arguments: str) -> Claim:
-    """The claim of a request to call `path` with these arguments, as stored text."""
+def claim_of(request: ClientRequest, caller: str, path: str, arguments: str) -> Claim:
+    """The claim of a request to call a function.
+
+    Args:
+        caller: who asks (`Identity.caller`).
+        path: canonical.
+        arguments: as stored text, sorted by name.
+    """
     beginning, session = _of_session(request.session)
-    what = session + f"{path}\0{arguments}".encode()
+    # What may hold a zero byte is the caller alone, so it is clear where each of them ends.
+    what = session + f"{caller}\0{path}\0{arguments}".encode()
     digest = base64.b64encode(hashlib.sha256(what).digest()[:18]).decode()
     return Claim(encode_id(_NUMBER, beginning + request.number.to_bytes(4)), digest)
 
@@ -99,8 +106,8 @@ async def find_receipt(tx: Transaction, claim: Claim) -> Receipt | None:
     fields = unpack(text)
     if fields["digest"] != claim.digest:
         raise RequestReusedError(
-            "This session has already sent another mutation under this request number. A client "
-            "must give every mutation a number of its own, or begin a new session."
+            "This session has already sent another mutation under this request number, or the same "
+            "one as another user. What was sent first has been done; this has not."
         )
     return Receipt(fields["digest"], fields["result"], fields["log"], int(fields["ts"]))
 
